@@ -1,0 +1,1 @@
+"""Ways to reflect on an episode, one file each."""

@@ -1,0 +1,1 @@
+"""Methods: one file each, written like the algorithm box of its paper. They know no environment."""

@@ -1,0 +1,1 @@
+"""Environments: one folder or file each. They know no agent and no method."""

@@ -1,0 +1,24 @@
+"""r3lbench: text environments with restorable state, and a believable comparison of RL methods for LLM agents."""
+
+from r3lbench.env import Diagnosis, Fidelity, Outcome, Rubric, TextEnv
+from r3lbench.registry import make, register_agent, register_baseline, register_env, register_reflector
+from r3lbench.snapshot import Snapshot
+from r3lbench.tasks import Task, TaskPanel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Diagnosis",
+    "Fidelity",
+    "Outcome",
+    "Rubric",
+    "Snapshot",
+    "Task",
+    "TaskPanel",
+    "TextEnv",
+    "make",
+    "register_agent",
+    "register_baseline",
+    "register_env",
+    "register_reflector",
+]

@@ -1,0 +1,426 @@
+"""Text environments whose every state can be snapshotted and restored.
+
+An author writes what happens (`start`, `act`) and what it is worth (`score`, `success`); this class turns that into a
+Gymnasium environment with a step limit that rewinds, a task panel, uniform `info`, and snapshots that obey one law: for
+any actions a and b, ``reset; a; s = snapshot(); b`` gives the same transcript as ``restore(s); b``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium
+import numpy as np
+
+from r3lbench.errors import BadSnapshot, EpisodeOver, SnapshotDiverged, UnknownName
+from r3lbench.snapshot import NativeHandle, Snapshot, digest_of
+from r3lbench.spaces import UnicodeText
+from r3lbench.tasks import Task, TaskPanel, parse_task_id
+
+if TYPE_CHECKING:
+    from r3lbench.episode import Trajectory
+
+MAX_ACTION_LENGTH = 8_192
+"""Longest text in the action space, in characters. Longer actions are still taken, and judged by the environment."""
+MAX_OBSERVATION_LENGTH = 1_000_000
+"""Longest text in the observation space, in characters."""
+
+
+class Fidelity(StrEnum):
+    """How exactly a restored state continues."""
+
+    EXACT = "exact"
+    """Every observation, reward and flag is equal."""
+    EQUIVALENT = "equivalent"
+    """Scores and validity are equal; texts are equal after ``canonical``."""
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """A named, checkable milestone of a task.
+
+    Attributes:
+        name: What is asked for, in words a reflection can quote.
+        satisfied: Whether the present state meets it.
+        weight: Share in a weighted mean of rubrics; non-negative.
+    """
+
+    name: str
+    satisfied: bool
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one action led to.
+
+    Attributes:
+        observation: The text shown next.
+        reward: Finite, inside the environment's ``reward_range``.
+        terminated: The task has ended (by success or by failure).
+        valid: False when the action was not understood or not possible; the environment then did its own no-op.
+    """
+
+    observation: str
+    reward: float = 0.0
+    terminated: bool = False
+    valid: bool = True
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Where an episode went wrong and an executable plan, in the terms of a reflection report.
+
+    Attributes:
+        summary: What happened, one sentence.
+        outcome: ``"success"``, ``"success_but_inefficient"`` or ``"failure"``.
+        root_cause: Why; None when flawless.
+        suggestion: A plan that can be carried out from the pivot; None exactly when ``outcome`` is ``"success"``.
+        pivot: 0-based step whose action should have been another; None exactly when ``outcome`` is ``"success"``.
+    """
+
+    summary: str
+    outcome: str
+    root_cause: str | None = None
+    suggestion: str | None = None
+    pivot: int | None = None
+
+
+Player = Callable[["TextEnv"], tuple[str, bool]]
+"""Chooses the next action in the environment's present state, and says whether it is worth imitating."""
+
+
+@dataclass(frozen=True)
+class Demonstrator:
+    """A way to play that a warm start may learn from.
+
+    Attributes:
+        name: e.g. ``"expert"``, ``"careless"``.
+        weight: Share of the episodes it plays in the mix.
+        begin: Given the environment's generator for this episode, returns the player.
+    """
+
+    name: str
+    weight: float
+    begin: Callable[[np.random.Generator], Player]
+
+
+@dataclass
+class _Episode:
+    """What the base class keeps of the running episode."""
+
+    task: Task
+    actions: list[str] = field(default_factory=list)
+    observation: str = ""
+    valid: bool = True
+    terminated: bool = False
+    truncated: bool = False
+
+
+class TextEnv(gymnasium.Env[str, str]):
+    """A task given and played in text.
+
+    Implement ``panel``, ``start``, ``act``, ``score`` and ``success``; the rest has defaults. ``capture`` and
+    ``reinstate`` add the fast way back. Everything but ``reset``/``step``/``render``/``close`` is reached through
+    ``env.unwrapped`` when the environment was made by ``gymnasium.make``.
+
+    Args:
+        max_steps: Episodes are truncated after this many steps. The limit lives here and not in a wrapper, which
+            would not rewind when a state is restored.
+        admissible_in_info: Put ``admissible_actions()`` into every ``info``.
+        render_mode: ``"ansi"`` makes ``render`` return the present observation.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - the type is Gymnasium's
+    name: ClassVar[str] = "TextEnv-v0"
+    """Versioned name; a change of behaviour is a new version."""
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    """Splits that ``panel`` accepts; the first is the default of ``reset``, the last is held out."""
+    reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """Bounds of a single step's reward."""
+    fidelity: ClassVar[Fidelity] = Fidelity.EXACT
+
+    def __init__(
+        self, *, max_steps: int, admissible_in_info: bool = False, render_mode: str | None = None
+    ) -> None:
+        if max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {max_steps}")
+        self.max_steps = max_steps
+        self.admissible_in_info = admissible_in_info
+        self.render_mode = render_mode
+        self.action_space = UnicodeText(MAX_ACTION_LENGTH)
+        self.observation_space = UnicodeText(MAX_OBSERVATION_LENGTH)
+        self._running: _Episode | None = None
+        self._instance = object()
+
+    # What an author writes
+
+    @abstractmethod
+    def panel(self, split: str) -> TaskPanel:
+        """The tasks of ``split``, the same for every instance with the same settings."""
+
+    @abstractmethod
+    def start(self, task: Task) -> str:
+        """Enter the task's initial state and return its first observation."""
+
+    @abstractmethod
+    def act(self, action: str) -> Outcome:
+        """Apply any text as the next action. What cannot be understood is a no-op with ``valid=False``."""
+
+    @abstractmethod
+    def score(self) -> float:
+        """Progress of the present state, in [0, 1]."""
+
+    @abstractmethod
+    def success(self) -> bool:
+        """Whether the present state solves the task."""
+
+    def feedback(self) -> str:
+        """What a person would be told about the present state's worth."""
+        return f"score {self.score():.2f}, {'solved' if self.success() else 'not solved'}"
+
+    def rubrics(self) -> tuple[Rubric, ...]:
+        """Milestones of the present state; at least the task itself."""
+        return (Rubric("solve the task", self.success()),)
+
+    def admissible_actions(self) -> tuple[str, ...]:
+        """Actions that would be valid now, as far as the environment can list them."""
+        return ()
+
+    def expert_action(self) -> str | None:
+        """The oracle's next action from the present state; None when there is no oracle or nothing left to do."""
+        return None
+
+    def diagnose(self, trajectory: Trajectory) -> Diagnosis | None:
+        """Where a trajectory of this environment went wrong; None when the environment cannot tell."""
+        return None
+
+    def demonstrators(self) -> tuple[Demonstrator, ...]:
+        """Ways to play for a warm start, experts and flawed ones."""
+        return ()
+
+    def capture(self) -> Any | None:
+        """A process-local copy of the present state for ``reinstate``; None when only replay leads back."""
+        return None
+
+    def reinstate(self, payload: Any) -> None:
+        """Return to a state that ``capture`` gave out; the task has been set by the caller."""
+        raise NotImplementedError(f"{self.name} gave out a native handle but cannot take it back")
+
+    @property
+    def native_owner(self) -> Hashable:
+        """Who may use this instance's native handles: this instance alone, unless overridden."""
+        return self._instance
+
+    def canonical(self, observation: str) -> str:
+        """The part of an observation that restoring must reproduce."""
+        return observation
+
+    # What everyone uses
+
+    @property
+    def task(self) -> Task:
+        """The task of the running episode."""
+        return self._episode().task
+
+    @property
+    def observation(self) -> str:
+        """The text last shown."""
+        return self._episode().observation
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Actions taken since ``reset``."""
+        return tuple(self._episode().actions)
+
+    @property
+    def elapsed_steps(self) -> int:
+        """Steps taken since ``reset``."""
+        return len(self._episode().actions)
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode has ended."""
+        episode = self._episode()
+        return episode.terminated or episode.truncated
+
+    def resolve(self, task_id: str) -> Task:
+        """The task behind ``"<split>/<index>"``.
+
+        Raises:
+            UnknownName: No such split or index.
+        """
+        split, index = parse_task_id(task_id)
+        if split not in self.splits:
+            raise UnknownName(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
+        return self.panel(split)[index]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Seeds the choice of the task when none is named.
+            options: ``{"task": "<split>/<index>"}``, or ``{"split": name}`` to draw from that split. Without either a
+                task is drawn from the first split.
+
+        Raises:
+            UnknownName: No such option, split or task.
+        """
+        super().reset(seed=seed)
+        given = dict(options or {})
+        task_id, split = given.pop("task", None), given.pop("split", self.splits[0])
+        if given:
+            raise UnknownName(f"unknown reset options {sorted(given)}; known are 'task' and 'split'")
+        if task_id is None:
+            if split not in self.splits:
+                raise UnknownName(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
+            task_id = f"{split}/{int(self.np_random.integers(len(self.panel(split))))}"
+        return self._begin(self.resolve(task_id))
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Apply one action.
+
+        Raises:
+            EpisodeOver: The episode has ended, or none has begun.
+            TypeError: The action is not text.
+        """
+        episode = self._episode()
+        if self.done:
+            raise EpisodeOver(f"the episode of {self.name} {episode.task.id} is over; call reset() or restore()")
+        if not isinstance(action, str):
+            raise TypeError(f"an action is a str, got {type(action).__name__}")
+        outcome = self.act(action)
+        low, high = self.reward_range
+        if not (math.isfinite(outcome.reward) and low <= outcome.reward <= high):
+            raise ValueError(f"{self.name} gave reward {outcome.reward}, outside its range [{low}, {high}]")
+        episode.actions.append(action)
+        episode.observation = outcome.observation
+        episode.valid = outcome.valid
+        episode.terminated = outcome.terminated
+        episode.truncated = not outcome.terminated and len(episode.actions) >= self.max_steps
+        return outcome.observation, float(outcome.reward), episode.terminated, episode.truncated, self._info()
+
+    def snapshot(self) -> Snapshot:
+        """Save the present state. Taking a snapshot changes nothing."""
+        episode = self._episode()
+        payload = self.capture()
+        return Snapshot(
+            env=self.name,
+            panel=self.panel(episode.task.split).hash,
+            task=episode.task.id,
+            actions=tuple(episode.actions),
+            digest=self.digest(),
+            native=None if payload is None else NativeHandle(self.native_owner, (payload, *self._flags())),
+        )
+
+    def restore(self, snapshot: Snapshot) -> tuple[str, dict[str, Any]]:
+        """Return to a saved state, of this or any other instance with the same settings.
+
+        The native handle is used when this instance owns it, and the actions are replayed otherwise.
+
+        Returns:
+            The state's observation and info.
+
+        Raises:
+            BadSnapshot: The snapshot belongs to another environment, version, panel or data.
+            SnapshotDiverged: The state reached looks different from the recorded one. The environment then needs a
+                ``reset``.
+        """
+        if snapshot.env != self.name:
+            raise BadSnapshot(f"the snapshot is of {snapshot.env}; this is {self.name}")
+        task = self.resolve(snapshot.task)
+        if snapshot.panel != self.panel(task.split).hash:
+            raise BadSnapshot(
+                f"the snapshot was taken on other tasks or settings of {self.name}: panel {snapshot.panel[:12]}, "
+                f"here {self.panel(task.split).hash[:12]}"
+            )
+        native = snapshot.native
+        if native is not None and native.owner == self.native_owner:
+            payload, *flags = native.payload
+            self._running = _Episode(task, list(snapshot.actions), *flags)
+            self.reinstate(payload)
+        else:
+            self._replay(task, snapshot)
+        if self.digest() != snapshot.digest:
+            self._running = None
+            raise SnapshotDiverged(
+                f"{self.name} {snapshot.task}: after {snapshot.elapsed_steps} steps the state looks different from "
+                "the recorded one; was it recorded by another version?"
+            )
+        return self.observation, self._info()
+
+    def digest(self) -> str:
+        """Digest of what an agent would see: canonical observation, validity, score, end and steps."""
+        episode = self._episode()
+        return digest_of(
+            self.canonical(episode.observation),
+            episode.valid,
+            round(self.score(), 9),
+            episode.terminated,
+            episode.truncated,
+            len(episode.actions),
+        )
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The present observation in mode ``"ansi"``; None otherwise."""
+        return self.observation if self.render_mode == "ansi" else None
+
+    # Inside
+
+    def _begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        self._running = None
+        observation = self.start(task)
+        self._running = _Episode(task, observation=observation)
+        return observation, self._info()
+
+    def _replay(self, task: Task, snapshot: Snapshot) -> None:
+        self._begin(task)
+        for position, action in enumerate(snapshot.actions):
+            if self.done:
+                self._running = None
+                raise SnapshotDiverged(
+                    f"{self.name} {task.id}: the episode ended after {position} of {len(snapshot.actions)} actions"
+                )
+            self.step(action)
+
+    def _episode(self) -> _Episode:
+        if self._running is None:
+            raise EpisodeOver(f"no episode of {self.name} is running; call reset() or restore() first")
+        return self._running
+
+    def _flags(self) -> tuple[str, bool, bool, bool]:
+        episode = self._episode()
+        return episode.observation, episode.valid, episode.terminated, episode.truncated
+
+    def _info(self) -> dict[str, Any]:
+        episode = self._episode()
+        info: dict[str, Any] = {
+            "task": episode.task.id,
+            "success": bool(self.success()),
+            "score": float(self.score()),
+            "action_valid": episode.valid,
+            "elapsed_steps": len(episode.actions),
+            "feedback": self.feedback(),
+        }
+        if self.admissible_in_info:
+            info["admissible_actions"] = self.admissible_actions()
+        return info
+
+
+def weighted_share(rubrics: Sequence[Rubric]) -> float:
+    """Weighted share of satisfied rubrics, in [0, 1]; 0 when the weights sum to 0."""
+    total = math.fsum(rubric.weight for rubric in rubrics)
+    met = math.fsum(rubric.weight for rubric in rubrics if rubric.satisfied)
+    return met / total if total > 0 else 0.0
+
+
+def settings_of(env: TextEnv) -> Mapping[str, Any]:
+    """What decides the meaning of the environment's tasks, as its default panel states it."""
+    return env.panel(env.splits[0]).settings
