@@ -1,7 +1,14 @@
 """r3lbench: text environments with restorable state, and a believable comparison of RL methods for LLM agents."""
 
 from r3lbench.env import Diagnosis, Fidelity, Outcome, Rubric, TextEnv
-from r3lbench.registry import make, register_agent, register_baseline, register_env, register_reflector
+from r3lbench.registry import (
+    make,
+    register_agent,
+    register_baseline,
+    register_env,
+    register_gymnasium_ids,
+    register_reflector,
+)
 from r3lbench.snapshot import Snapshot
 from r3lbench.tasks import Task, TaskPanel
 
@@ -22,3 +29,5 @@ __all__ = [
     "register_env",
     "register_reflector",
 ]
+
+register_gymnasium_ids()

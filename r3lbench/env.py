@@ -136,7 +136,7 @@ class TextEnv(gymnasium.Env[str, str]):
         render_mode: ``"ansi"`` makes ``render`` return the present observation.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - the type is Gymnasium's
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - the type is Gymnasium's
     name: ClassVar[str] = "TextEnv-v0"
     """Versioned name; a change of behaviour is a new version."""
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
@@ -144,10 +144,10 @@ class TextEnv(gymnasium.Env[str, str]):
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     """Bounds of a single step's reward."""
     fidelity: ClassVar[Fidelity] = Fidelity.EXACT
+    instructions: ClassVar[str] = ""
+    """How actions are written, for an agent that has never seen the environment."""
 
-    def __init__(
-        self, *, max_steps: int, admissible_in_info: bool = False, render_mode: str | None = None
-    ) -> None:
+    def __init__(self, *, max_steps: int, admissible_in_info: bool = False, render_mode: str | None = None) -> None:
         if max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {max_steps}")
         self.max_steps = max_steps
@@ -244,10 +244,24 @@ class TextEnv(gymnasium.Env[str, str]):
         return len(self._episode().actions)
 
     @property
+    def action_valid(self) -> bool:
+        """Whether the last action was understood; true before the first."""
+        return self._episode().valid
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the task has ended."""
+        return self._episode().terminated
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the step limit has been reached."""
+        return self._episode().truncated
+
+    @property
     def done(self) -> bool:
         """Whether the episode has ended."""
-        episode = self._episode()
-        return episode.terminated or episode.truncated
+        return self.terminated or self.truncated
 
     def resolve(self, task_id: str) -> Task:
         """The task behind ``"<split>/<index>"``.
@@ -260,9 +274,7 @@ class TextEnv(gymnasium.Env[str, str]):
             raise UnknownName(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
         return self.panel(split)[index]
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode.
 
         Args:
@@ -368,7 +380,7 @@ class TextEnv(gymnasium.Env[str, str]):
             len(episode.actions),
         )
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The present observation in mode ``"ansi"``; None otherwise."""
         return self.observation if self.render_mode == "ansi" else None
 

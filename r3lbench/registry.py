@@ -2,20 +2,23 @@
 
 A plug-in registers by decorator, by call, or by an entry point in the groups ``r3lbench.environments``,
 ``r3lbench.agents``, ``r3lbench.reflectors`` and ``r3lbench.baselines`` whose value is the module that registers it or
-the class itself. Entry points are loaded when a name is asked for, so listing names imports nothing.
+the class itself. Entry points are loaded when a name is asked for, so listing names imports nothing; those of
+environments are also loaded with the package, because that is how ``gymnasium.make`` learns its ids.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import gymnasium
+from gymnasium.envs.registration import register as register_gymnasium_id
+from gymnasium.envs.registration import registry as gymnasium_ids
 
 from r3lbench.errors import UnknownName
 
@@ -108,11 +111,13 @@ class Registry(Generic[T]):
     def load_all(self) -> None:
         """Load every entry point; one that fails is named in a warning and does not stop the others."""
         for name, announced in sorted(self._announced().items()):
-            if name not in self._entries:
+            if name not in self._entries and not _importing(announced.module):
                 try:
                     self._load(announced)
                 except Exception as error:  # noqa: BLE001 - a stranger's plug-in may raise anything
-                    warnings.warn(f"the {self.kind} plug-in {name!r} ({announced.value}) does not load: {error!r}", stacklevel=2)
+                    warnings.warn(
+                        f"the {self.kind} plug-in {name!r} ({announced.value}) does not load: {error!r}", stacklevel=2
+                    )
 
     def _announced(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in sorted(entry_points(group=self.group))}
@@ -149,11 +154,15 @@ def register_env(
         if gym_id is None:
             raise ValueError(f"register_env({name!r}, {cls!r}) needs id=..., e.g. id='Toy-v0'")
         entry: Entry[Any] = Entry(name, cls, summary or _first_line(cls), defaults)
+        full_id = f"{NAMESPACE}/{gym_id}"
+        taken = gymnasium_ids.get(full_id)
+        if taken is not None and taken.entry_point != entry.path:
+            raise ValueError(f"the id {full_id} is taken by {taken.entry_point}; choose another name or version")
         ENVIRONMENTS.add(entry)
-        if f"{NAMESPACE}/{gym_id}" not in gymnasium.registry:
+        if taken is None:
             # Order enforcement and passive checks sit between a caller and snapshot/restore and know nothing of them.
-            gymnasium.register(
-                id=f"{NAMESPACE}/{gym_id}",
+            register_gymnasium_id(
+                id=full_id,
                 entry_point=entry.path,
                 order_enforce=False,
                 disable_env_checker=True,
@@ -197,7 +206,7 @@ def make(name: str, **options: Any) -> TextEnv:
 
 
 def register_gymnasium_ids() -> None:
-    """Make every installed environment known to ``gymnasium.make`` (Gymnasium calls this at import)."""
+    """Make every installed environment known to ``gymnasium.make`` (called when ``r3lbench`` is imported)."""
     ENVIRONMENTS.load_all()
 
 
@@ -208,6 +217,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     hint = f"did you mean {' or '.join(repr(other) for other in near)}?" if near else "there is none like it;"
     listed = f" known: {', '.join(names)}" if names else f" no {kind} is installed (pip install -e . in a checkout)"
     return f"unknown {kind} {name!r}: {hint}{listed}"
+
+
+def _importing(module: str) -> bool:
+    """Whether a module is in the middle of its import: a plug-in that imports this package; it will register itself."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def _registrar(

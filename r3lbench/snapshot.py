@@ -1,9 +1,10 @@
 """A saved state of an episode: a small portable value, plus an optional handle for speed.
 
 The portable value is the recipe (environment, task, actions so far) and a digest of what an agent would see at its end.
-It is plain JSON, safe to load from a stranger, and good in any process and on any machine. A *native handle* is whatever
-lets the same environment return there at once (a tuple, a state id, an interpreter image); it travels with the snapshot
-inside a process, is never written out, and is used only by the owner it names. Without it the actions are replayed.
+It is plain JSON, safe to load from a stranger, and good in any process and on any machine. A *native handle* is
+whatever lets the same environment return there at once (a tuple, a state id, an interpreter image); it travels with the
+snapshot inside a process, is never written out, and is used only by the owner it names. Without it the actions are
+replayed.
 """
 
 from __future__ import annotations
@@ -82,12 +83,14 @@ class Snapshot:
         """
         try:
             body = json.loads(data)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise BadSnapshot(f"not a snapshot: the bytes are not JSON ({error})") from error
         if not isinstance(body, dict) or body.get("format") != _FORMAT:
             raise BadSnapshot(f"not a snapshot: 'format' should be {_FORMAT!r}")
+        canonical = _dump(body)
         checksum = body.pop("checksum", None)
-        if checksum != hashlib.sha256(_dump(body)).hexdigest():
+        # Compared as bytes too: JSON can be written in many ways, of which to_bytes writes one.
+        if canonical != data or checksum != hashlib.sha256(_dump(body)).hexdigest():
             raise BadSnapshot("the snapshot is corrupt: its checksum does not match; take it again")
         texts = (body.get("env"), body.get("panel"), body.get("task"), body.get("digest"))
         actions = body.get("actions")
@@ -97,7 +100,9 @@ class Snapshot:
             or not isinstance(actions, list)
             or not all(isinstance(action, str) for action in actions)
         ):
-            raise BadSnapshot("the snapshot is malformed: env, panel, task, digest must be text, actions a list of text")
+            raise BadSnapshot(
+                "the snapshot is malformed: env, panel, task, digest must be text, actions a list of text"
+            )
         return cls(body["env"], body["panel"], body["task"], tuple(actions), body["digest"])
 
     def __getstate__(self) -> dict[str, Any]:

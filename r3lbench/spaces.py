@@ -7,7 +7,7 @@ environment. Membership here is a type and a length; samples are short printable
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -47,7 +47,7 @@ class UnicodeText(Space[str]):
         """True for a ``str`` of at most ``max_length`` characters."""
         return isinstance(x, str) and len(x) <= self.max_length
 
-    def to_jsonable(self, sample_n: Sequence[str]) -> list[Any]:
+    def to_jsonable(self, sample_n: Iterable[str]) -> list[Any]:
         """Strings are JSON already."""
         return list(sample_n)
 

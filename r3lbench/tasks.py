@@ -86,6 +86,7 @@ def parse_task_id(task_id: str) -> tuple[str, int]:
         UnknownName: The text is not of that form.
     """
     split, slash, index = task_id.rpartition("/")
-    if not slash or not index.isdecimal() or not index.isascii() or not split:
+    # Python refuses to convert thousands of digits with an error of its own; no panel needs more than these.
+    if not slash or not split or not index.isascii() or not index.isdecimal() or len(index) > 18:
         raise UnknownName(f"{task_id!r} is not a task id; write <split>/<index>, e.g. 'test/0'")
     return split, int(index)
