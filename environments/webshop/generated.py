@@ -36,7 +36,7 @@ MISSING_PRICE = 100.0
 
 ATTRIBUTES_PER_PRODUCT = 4
 PRICE_ENDINGS = (0.0, 0.5, 0.99)
-PRICE_STEP = (14, 34)
+PRICE_STEP = (12, 34)
 """Least and largest whole-dollar surcharge of the dearer sibling."""
 
 _DEARER_SIBLING = 2
@@ -107,7 +107,7 @@ def generate(seed: int = 0) -> GeneratedShop:
                 products.append(product)
                 title_nouns[product["name"]] = [*kind["query"].split(), family.feature]
                 prices[asin] = price
-                instructions[asin] = _instruction(rng, kind["query"], attributes)
+                instructions[asin] = _instruction(rng, kind["query"], attributes, 3 if family.described else 2)
     rng.shuffle(products)
     return GeneratedShop(products, instructions, title_nouns, prices, _goals(rng, products, instructions, prices))
 
@@ -132,9 +132,10 @@ def _families(rng: random.Random, words: dict[str, Any], kind: dict[str, Any]) -
     lines = rng.sample(words["lines"], FAMILIES_PER_TYPE)
     low, high = kind["price"]
     families = []
+    usual = rng.choices((0, 1, 2), weights=(1, 6, 18))[0]
     for number, (brand, line) in enumerate(zip(brands, lines, strict=True)):
         groups = list(kind["options"].items())
-        count = rng.choices((0, 1, 2), weights=(1, 3, 6))[0]
+        count = usual if rng.random() < 0.8 else rng.randrange(3)
         chosen = sorted(rng.sample(range(len(groups)), count))
         families.append(
             _Family(
@@ -142,7 +143,7 @@ def _families(rng: random.Random, words: dict[str, Any], kind: dict[str, Any]) -
                 line=line,
                 feature=kind["features"][number % len(kind["features"])],
                 attributes=tuple(rng.sample(kind["attributes"], ATTRIBUTES_PER_PRODUCT)),
-                options=tuple((groups[i][0], tuple(_in_order(rng, groups[i][1], 5))) for i in chosen),
+                options=tuple((groups[i][0], tuple(_in_order(rng, groups[i][1], 6))) for i in chosen),
                 material=rng.choice(kind["materials"]),
                 uses=tuple(rng.sample(department["uses"], 2)),
                 price=rng.randint(low, high) + rng.choice(PRICE_ENDINGS),
@@ -205,8 +206,10 @@ def _product(
 
 
 def _offered(values: Sequence[str], sibling: int) -> list[str]:
-    """The values of a group that a sibling offers: all of the family's but one, a different one for each sibling."""
-    return [value for i, value in enumerate(values) if i != sibling % len(values)]
+    """The values of a group that a sibling offers: the family's but one (of six: but two), others for each sibling."""
+    first = sibling % len(values)
+    left_out = {first, (first + 1) % len(values)} if len(values) > 5 else {first}
+    return [value for i, value in enumerate(values) if i not in left_out]
 
 
 def _price(rng: random.Random, shown: str, price: float) -> tuple[str, float]:
@@ -219,10 +222,10 @@ def _price(rng: random.Random, shown: str, price: float) -> tuple[str, float]:
     return f"${price:.2f} to ${high:.2f}", rng.uniform(price, high)
 
 
-def _instruction(rng: random.Random, query: str, attributes: Sequence[str]) -> dict[str, Any]:
+def _instruction(rng: random.Random, query: str, attributes: Sequence[str], indexed: int) -> dict[str, Any]:
     """The `items_ins_v2` record: what the product has, and which of it a shopper asks for."""
     count = rng.choices((1, 2, 3), weights=(2, 7, 1))[0]
-    wanted = _in_order(rng, attributes, count)
+    wanted = _in_order(rng, attributes if rng.random() < 0.15 else attributes[:indexed], count)
     return {
         "attributes": list(attributes),
         "instruction": f"Find me {', '.join(wanted)} {query}",
