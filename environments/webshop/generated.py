@@ -17,7 +17,7 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -35,6 +35,7 @@ MISSING_PRICE = 100.0
 """Price in dollars that upstream gives to a product without one."""
 
 ATTRIBUTES_PER_PRODUCT = 4
+VALUES_PER_FAMILY = 6
 PRICE_ENDINGS = (0.0, 0.5, 0.99)
 PRICE_STEP = (12, 34)
 """Least and largest whole-dollar surcharge of the dearer sibling."""
@@ -112,17 +113,11 @@ def generate(seed: int = 0) -> GeneratedShop:
     return GeneratedShop(products, instructions, title_nouns, prices, _goals(rng, products, instructions, prices))
 
 
-def _asins(rng: random.Random, count: int) -> itertools.chain[str]:
+def _asins(rng: random.Random, count: int) -> Iterator[str]:
     """Distinct product ids of ten characters, in random order."""
-    numbers = rng.sample(range(len(ASIN_PIECES) ** 4), count)
-    names = []
-    for number in numbers:
-        pieces = []
-        for _ in range(4):
-            number, piece = divmod(number, len(ASIN_PIECES))
-            pieces.append(ASIN_PIECES[piece])
-        names.append("B0" + "".join(pieces))
-    return itertools.chain(names)
+    for number in rng.sample(range(len(ASIN_PIECES) ** 4), count):
+        pieces = (ASIN_PIECES[number // len(ASIN_PIECES) ** place % len(ASIN_PIECES)] for place in range(4))
+        yield "B0" + "".join(pieces)
 
 
 def _families(rng: random.Random, words: dict[str, Any], kind: dict[str, Any]) -> list[_Family]:
@@ -131,10 +126,11 @@ def _families(rng: random.Random, words: dict[str, Any], kind: dict[str, Any]) -
     brands = rng.sample(department["brands"], FAMILIES_PER_TYPE)
     lines = rng.sample(words["lines"], FAMILIES_PER_TYPE)
     low, high = kind["price"]
-    families = []
+    groups = list(kind["options"].items())
+    # Most families of a kind have the same groups: a group that only some had would betray the right product at once.
     usual = rng.choices((0, 1, 2), weights=(1, 6, 18))[0]
+    families = []
     for number, (brand, line) in enumerate(zip(brands, lines, strict=True)):
-        groups = list(kind["options"].items())
         count = usual if rng.random() < 0.8 else rng.randrange(3)
         chosen = sorted(rng.sample(range(len(groups)), count))
         families.append(
@@ -143,7 +139,7 @@ def _families(rng: random.Random, words: dict[str, Any], kind: dict[str, Any]) -
                 line=line,
                 feature=kind["features"][number % len(kind["features"])],
                 attributes=tuple(rng.sample(kind["attributes"], ATTRIBUTES_PER_PRODUCT)),
-                options=tuple((groups[i][0], tuple(_in_order(rng, groups[i][1], 6))) for i in chosen),
+                options=tuple((groups[i][0], tuple(_in_order(rng, groups[i][1], VALUES_PER_FAMILY))) for i in chosen),
                 material=rng.choice(kind["materials"]),
                 uses=tuple(rng.sample(department["uses"], 2)),
                 price=rng.randint(low, high) + rng.choice(PRICE_ENDINGS),
