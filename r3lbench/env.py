@@ -155,6 +155,8 @@ class TextEnv(gymnasium.Env[str, str]):
         self.render_mode = render_mode
         self.action_space = UnicodeText(MAX_ACTION_LENGTH)
         self.observation_space = UnicodeText(MAX_OBSERVATION_LENGTH)
+        self.replayed_steps = 0
+        """Steps taken again by ``restore`` because no native handle was at hand, since construction."""
         self._running: _Episode | None = None
         self._instance = object()
 
@@ -401,6 +403,7 @@ class TextEnv(gymnasium.Env[str, str]):
                     f"{self.name} {task.id}: the episode ended after {position} of {len(snapshot.actions)} actions"
                 )
             self.step(action)
+            self.replayed_steps += 1
 
     def _episode(self) -> _Episode:
         if self._running is None:

@@ -1,0 +1,66 @@
+"""The language-model agent: observations in, one action a turn out, in a stated format."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from r3lbench.agent import Agent, Conversation, Message, Sees, Turn, View
+from r3lbench.registry import register_agent
+
+Format = Literal["plain", "think"]
+_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+
+
+@register_agent("chat")
+class ChatAgent(Agent):
+    """A language model that plays by conversation; the one that is trained."""
+
+    sees: ClassVar[frozenset[Sees]] = frozenset({Sees.ADMISSIBLE})
+    speaks: ClassVar[bool] = True
+
+    format: Format = "plain"
+    """`plain`: the reply is the action. `think`: the action stands in <action>...</action>, thoughts before it."""
+    rules: bool = False
+    """Open every episode with a system prompt that explains the environment's actions and the format."""
+    show_admissible: bool = False
+    """List the valid actions below every observation."""
+    max_tokens: int = Field(48, ge=1)
+    """Longest reply, in tokens."""
+
+    def opening(self, view: View) -> list[Message]:
+        """The rules, if any, and the first observation."""
+        system = [Message("system", self._rules(view))] if self.rules else []
+        return [*system, self.hear(view)]
+
+    def hear(self, view: View) -> Message:
+        """The observation under its step number, which a reflection can refer to."""
+        content = f"Step {view.step}: {view.observation}"
+        if self.show_admissible:
+            content += "\nValid actions: " + ", ".join(view.admissible_actions())
+        return Message("user", content)
+
+    async def act(self, conversation: Conversation) -> Turn:
+        """Let the model speak and read its action."""
+        reply = await conversation.reply(max_tokens=self.max_tokens)
+        return Turn(action=self.parse(reply.text), text=reply.text, prompt_node=reply.prompt_node, node=reply.node)
+
+    def parse(self, text: str) -> str:
+        """The action in a reply; empty, hence invalid everywhere, when the format is not kept."""
+        if self.format == "plain":
+            return text.strip()
+        found = _ACTION.findall(text)
+        return found[0].strip() if len(found) == 1 else ""
+
+    def _rules(self, view: View) -> str:
+        rules = [
+            "You solve a task in a text environment, one action a turn.",
+            f"At most {view.max_steps} actions are allowed.",
+            view.instructions,
+            "Answer with the action alone."
+            if self.format == "plain"
+            else "Think first in <think>...</think>, then give one action in <action>...</action>.",
+        ]
+        return "\n".join(rule for rule in rules if rule)

@@ -1,0 +1,177 @@
+"""Keys and values: of a batch while it runs, and of contexts kept for the next turn.
+
+A running batch holds one buffer per layer in which a token's key stands at its own position, so rows of different
+lengths need no left padding, and junk behind a row's end is masked until it is overwritten. Between turns every context
+is kept on its own, found again by the hashes of its 16-token blocks, and dropped least recently used.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache
+
+_BLOCK = 16
+
+
+@dataclass
+class Kept:
+    """A context with its keys and values.
+
+    Attributes:
+        tokens: The context.
+        layers: Per layer (keys, values), each [heads, len(tokens), head size].
+    """
+
+    tokens: tuple[int, ...]
+    layers: list[tuple[Tensor, Tensor]]
+
+    @property
+    def bytes(self) -> int:
+        """Memory held."""
+        return sum(tensor.numel() * tensor.element_size() for pair in self.layers for tensor in pair)
+
+
+class BatchCache(Cache):  # type: ignore[misc]
+    """Keys and values of a running batch, in the shape that Hugging Face decoders ask for.
+
+    Before each forward pass set ``rows`` (which rows of the batch run), ``positions`` ([rows, T] position of every
+    input token) and ``visible`` (how many positions the attention mask covers).
+
+    Args:
+        prefixes: Per row the kept context to begin with and how many of its tokens; None for nothing.
+        length: Positions per row.
+    """
+
+    def __init__(self, prefixes: Sequence[tuple[Kept, int] | None], length: int) -> None:
+        super().__init__(layers=[])
+        self._prefixes = list(prefixes)
+        self._length = length
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.rows = slice(0, len(prefixes))
+        self.positions = torch.empty(0)
+        self.visible = 0
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Store the input tokens' keys and values ([rows, heads, T, size]) and return all visible ones."""
+        if layer_idx >= len(self.keys):
+            self.keys.append(self._begin(key_states, layer_idx, 0))
+            self.values.append(self._begin(value_states, layer_idx, 1))
+        keys, values = self.keys[layer_idx][self.rows], self.values[layer_idx][self.rows]
+        row = torch.arange(keys.shape[0], device=keys.device)[:, None]
+        keys[row, :, self.positions] = key_states.transpose(1, 2)
+        values[row, :, self.positions] = value_states.transpose(1, 2)
+        return keys[:, :, : self.visible], values[:, :, : self.visible]
+
+    def select(self, index: Tensor) -> None:
+        """Keep only these rows, in this order; rows may repeat."""
+        self.keys = [tensor.index_select(0, index) for tensor in self.keys]
+        self.values = [tensor.index_select(0, index) for tensor in self.values]
+        self.rows = slice(0, len(index))
+
+    def keep(self, row: int, tokens: tuple[int, ...]) -> Kept:
+        """Copy a row's first ``len(tokens)`` positions out of the batch."""
+        end = len(tokens)
+        layers = [
+            (keys[row, :, :end].clone(), values[row, :, :end].clone())
+            for keys, values in zip(self.keys, self.values, strict=True)
+        ]
+        return Kept(tokens, layers)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Positions are always given explicitly, so no length is ever derived from the cache."""
+        return 0
+
+    def _begin(self, like: Tensor, layer: int, which: int) -> Tensor:
+        buffer = like.new_zeros(len(self._prefixes), like.shape[1], self._length, like.shape[3])
+        for row, prefix in enumerate(self._prefixes):
+            if prefix is not None:
+                kept, count = prefix
+                buffer[row, :, :count] = kept.layers[layer][which][:, :count]
+        return buffer
+
+
+class ContextStore:
+    """Kept contexts, found by their longest common prefix with a new one.
+
+    Args:
+        max_bytes: Least recently used contexts are dropped beyond this.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.evicted = 0
+        self._kept: OrderedDict[int, Kept] = OrderedDict()
+        self._blocks: dict[int, int] = {}
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def find(self, tokens: tuple[int, ...], limit: int) -> tuple[Kept, int] | None:
+        """The kept context that shares the longest prefix with ``tokens``, and its length, at most ``limit``."""
+        found = None
+        for block in _block_hashes(tokens):
+            holder = self._blocks.get(block)
+            if holder is None:
+                break
+            found = holder
+        if found is None:
+            return None
+        kept = self._kept[found]
+        self._kept.move_to_end(found)
+        shared = 0
+        for mine, theirs in zip(tokens, kept.tokens, strict=False):
+            if mine != theirs:
+                break
+            shared += 1
+        shared = min(shared, limit)
+        return (kept, shared) if shared else None
+
+    def put(self, kept: Kept, replaces: Kept | None = None) -> None:
+        """Keep a context; ``replaces`` is one that it continues and that is no longer needed for itself."""
+        number = self._next
+        self._next += 1
+        self._kept[number] = kept
+        self.bytes += kept.bytes
+        for block in _block_hashes(kept.tokens):
+            self._blocks[block] = number
+        if replaces is not None:
+            for other, candidate in self._kept.items():
+                if candidate is replaces:
+                    self._drop(other)
+                    break
+        while self.bytes > self.max_bytes and len(self._kept) > 1:
+            self.evicted += 1
+            self._drop(next(iter(self._kept)))
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._kept.clear()
+        self._blocks.clear()
+        self.bytes = 0
+
+    def _drop(self, number: int) -> None:
+        kept = self._kept.pop(number)
+        self.bytes -= kept.bytes
+        for block in _block_hashes(kept.tokens):
+            if self._blocks.get(block) == number:
+                del self._blocks[block]
+
+
+def _block_hashes(tokens: tuple[int, ...]) -> list[int]:
+    """Chained hashes of the full blocks; equal prefixes have equal hashes."""
+    hashes, chain = [], 0
+    for start in range(0, len(tokens) - _BLOCK + 1, _BLOCK):
+        chain = hash((chain, tokens[start : start + _BLOCK]))
+        hashes.append(chain)
+    return hashes

@@ -1,0 +1,250 @@
+"""In-process sampling from a Hugging Face model that shares its weights with the trainer.
+
+The k-th turn of a conversation costs its new tokens: contexts are kept with their keys and values, a retry continues
+from the prefix it shares with its base, and prompts that several requests of a wave have in common run once. What is
+sampled for a request depends on its seed and context; which requests ran beside it changes logits by rounding only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from r3lbench.engines.engine import Completion, Engine, Request, Stop
+from r3lbench.engines.kv import BatchCache, ContextStore, Kept
+from r3lbench.errors import R3LBenchError
+from r3lbench.policies.decoder import Decoder
+
+
+@dataclass
+class _Row:
+    """A request while it is answered."""
+
+    request: Request
+    context: int  # index of its context among the batch's distinct ones
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    ended: bool = False
+
+
+class TransformersEngine(Engine):
+    """Batched, cached sampling.
+
+    Args:
+        model: A decoder-only causal language model.
+        context_limit: Most tokens of context and reply together.
+        max_rows: Requests that run as one batch.
+        prefill_tokens: Most tokens (padding included) of one prefill pass.
+        cache_bytes: Memory for kept contexts.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        context_limit: int,
+        max_rows: int = 128,
+        prefill_tokens: int = 8192,
+        cache_bytes: int = 2 << 30,
+    ) -> None:
+        super().__init__()
+        self.decoder = Decoder(model)
+        self.context_limit = context_limit
+        self.max_rows = max_rows
+        self.prefill_tokens = prefill_tokens
+        self.store = ContextStore(cache_bytes)
+        self._check_model()
+
+    def weights_changed(self) -> None:
+        """Kept keys and values belong to the old weights."""
+        self.store.clear()
+
+    @torch.no_grad()
+    def wave(self, requests: Sequence[Request]) -> list[Completion]:
+        """Answer in batches of similar context length."""
+        model = self.decoder.model
+        training = model.training
+        model.eval()
+        order = sorted(range(len(requests)), key=lambda index: (len(requests[index].token_ids), index))
+        answers: dict[int, Completion] = {}
+        for start in range(0, len(order), self.max_rows):
+            batch = order[start : start + self.max_rows]
+            for index, completion in zip(batch, self._batch([requests[index] for index in batch]), strict=True):
+                answers[index] = completion
+        model.train(training)
+        return [answers[index] for index in range(len(requests))]
+
+    def _batch(self, requests: Sequence[Request]) -> list[Completion]:
+        contexts = list(dict.fromkeys(request.token_ids for request in requests))
+        # Few new tokens first: rows of one prefill pass then need little padding.
+        found = {tokens: self.store.find(tokens, len(tokens) - 1) for tokens in contexts}
+        starts = {tokens: match[1] if (match := found[tokens]) else 0 for tokens in contexts}
+        contexts.sort(key=lambda tokens: len(tokens) - starts[tokens])
+        where = {tokens: index for index, tokens in enumerate(contexts)}
+        rows = [_Row(request, where[request.token_ids]) for request in requests]
+        longest = max(len(row.request.token_ids) + row.request.sampling.max_tokens for row in rows)
+        # One position more than can be used: padding of a prefill pass is written there.
+        cache = BatchCache([found[tokens] for tokens in contexts], longest + 1)
+        logits = self._prefill(cache, contexts, [starts[tokens] for tokens in contexts])
+        for row in rows:
+            self.work.reused += starts[row.request.token_ids]
+        self.work.reused += sum(len(row.request.token_ids) - starts[row.request.token_ids] for row in rows) - sum(
+            len(tokens) - starts[tokens] for tokens in contexts
+        )
+        index = torch.tensor([row.context for row in rows], device=logits.device)
+        if len(contexts) != len(rows) or rows != sorted(rows, key=lambda row: row.context):
+            cache.select(index)
+            logits = logits[index]
+        self._decode(cache, rows, logits, found)
+        return [
+            Completion(tuple(row.tokens), tuple(row.logprobs), Stop.END if row.ended else Stop.LENGTH) for row in rows
+        ]
+
+    def _prefill(self, cache: BatchCache, contexts: list[tuple[int, ...]], starts: list[int]) -> Tensor:
+        """Run what is new of every context and return the logits after its last token, [contexts, vocabulary]."""
+        new = [tokens[start:] for tokens, start in zip(contexts, starts, strict=True)]
+        device, scratch = self.decoder.device, cache._length - 1
+        logits = []
+        begin = 0
+        while begin < len(new):
+            end = begin + 1
+            while end < len(new) and (end + 1 - begin) * len(new[end]) <= self.prefill_tokens:
+                end += 1
+            width = len(new[end - 1])
+            input_ids = torch.zeros(end - begin, width, dtype=torch.long)
+            positions = torch.full((end - begin, width), scratch, dtype=torch.long)
+            for row, index in enumerate(range(begin, end)):
+                count = len(new[index])
+                input_ids[row, :count] = torch.tensor(new[index])
+                positions[row, :count] = torch.arange(starts[index], starts[index] + count)
+            visible = max(len(contexts[index]) for index in range(begin, end))
+            last = torch.tensor([len(new[index]) - 1 for index in range(begin, end)], device=device)
+            cache.rows = slice(begin, end)
+            logits.append(self._forward(cache, input_ids.to(device), positions.to(device), visible, last))
+            self.work.prefilled += sum(len(new[index]) for index in range(begin, end))
+            begin = end
+        return torch.cat(logits)
+
+    def _forward(self, cache: BatchCache, input_ids: Tensor, positions: Tensor, visible: int, last: Tensor) -> Tensor:
+        cache.positions, cache.visible = positions, visible
+        hidden_from = torch.arange(visible, device=positions.device)
+        mask = torch.zeros(*positions.shape, visible, dtype=self.decoder.dtype, device=positions.device)
+        mask.masked_fill_(hidden_from > positions[..., None], torch.finfo(mask.dtype).min)
+        self.work.forwards += 1
+        return self.decoder.logits(
+            input_ids,
+            torch.arange(len(input_ids), device=positions.device),
+            last,
+            attention_mask=mask[:, None],
+            # Padding stands at the scratch position; a model with a table of positions must still find one there.
+            position_ids=positions.clamp(max=self.context_limit - 1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+
+    def _decode(
+        self,
+        cache: BatchCache,
+        rows: list[_Row],
+        logits: Tensor,
+        found: dict[tuple[int, ...], tuple[Kept, int] | None],
+    ) -> None:
+        """Sample until every row has ended; keep each row's context."""
+        device = logits.device
+        uniforms = np.stack(
+            [
+                np.random.default_rng(row.request.seed).random(max(r.request.sampling.max_tokens for r in rows))
+                for row in rows
+            ]
+        )
+        cache.rows = slice(0, len(rows))
+        active = list(range(len(rows)))  # request of each row of the cache
+        step = 0
+        while True:
+            chosen, logprobs = _draw(logits, [rows[i].request for i in active], uniforms[active, step])
+            step += 1
+            going = []
+            for place, i in enumerate(active):
+                row, sampling = rows[i], rows[i].request.sampling
+                row.tokens.append(int(chosen[place]))
+                row.logprobs.append(float(logprobs[place]))
+                row.ended = row.tokens[-1] in sampling.stop_ids
+                if row.ended or step >= sampling.max_tokens:
+                    self._keep(cache, place, row, found)
+                else:
+                    going.append(place)
+            self.work.generated += len(active)
+            if not going:
+                return
+            if len(going) < len(active):
+                active = [active[place] for place in going]
+                index = torch.tensor(going, device=device)
+                cache.select(index)
+            lengths = torch.tensor([len(rows[i].request.token_ids) + step for i in active], device=device)
+            input_ids = torch.tensor([[rows[i].tokens[-1]] for i in active], device=device)
+            logits = self._forward(
+                cache, input_ids, lengths[:, None] - 1, int(lengths.max()), torch.zeros_like(lengths)
+            )
+
+    def _keep(
+        self, cache: BatchCache, place: int, row: _Row, found: dict[tuple[int, ...], tuple[Kept, int] | None]
+    ) -> None:
+        # The last token was sampled but not yet read, so its key is not there; the next turn reads it.
+        context = row.request.token_ids
+        kept = cache.keep(place, (*context, *row.tokens[:-1]))
+        match = found[context]
+        grown = match is not None and match[1] == len(match[0].tokens)
+        self.store.put(kept, replaces=match[0] if grown and match is not None else None)
+
+    def _check_model(self) -> None:
+        """Compare with the model's own forward pass, so that an unsuitable architecture is refused at once."""
+        size = int(self.decoder.model.config.vocab_size)
+        tokens = [(7 * i + 3) % size for i in range(6)]
+        cache = BatchCache([None], 8)
+        with torch.no_grad():
+            first = self._prefill(cache, [tuple(tokens[:4])], [0])
+            second = self._prefill(cache, [tuple(tokens)], [4])
+            full = self.decoder.model(input_ids=torch.tensor([tokens], device=self.decoder.device)).logits[0]
+        self.work = type(self.work)()
+        tolerance = 1e-3 if self.decoder.dtype in (torch.float32, torch.float64) else 0.2
+        if max(float((first[0] - full[3]).abs().max()), float((second[0] - full[5]).abs().max())) > tolerance:
+            name = type(self.decoder.model).__name__
+            raise R3LBenchError(f"{name} does not give the same logits turn by turn; use another engine for this model")
+
+
+def _draw(logits: Tensor, requests: list[Request], uniforms: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
+    """One token per row by inversion of its distribution, and its log-probability.
+
+    Args:
+        logits: [B, vocabulary].
+        requests: B requests.
+        uniforms: [B] numbers in [0, 1), each from its request's own stream.
+    """
+    logits = logits.double() if logits.dtype == torch.float64 else logits.float()
+    heat = torch.tensor([request.sampling.temperature for request in requests], device=logits.device)
+    scaled = logits / torch.where(heat > 0, heat, torch.ones_like(heat))[:, None].to(logits.dtype)
+    if any(request.sampling.top_k or request.sampling.top_p < 1 for request in requests):
+        scaled = _truncate(scaled, requests)
+    logprobs = torch.log_softmax(scaled, dim=-1)
+    mass = logprobs.double().exp().cumsum(-1)
+    targets = torch.from_numpy(uniforms).to(mass.device)[:, None] * mass[:, -1:]
+    drawn = torch.searchsorted(mass, targets, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+    chosen = torch.where(heat > 0, drawn, logits.argmax(-1))
+    return chosen, logprobs.gather(1, chosen[:, None]).squeeze(1)
+
+
+def _truncate(scaled: Tensor, requests: list[Request]) -> Tensor:
+    """Set logits outside each row's top-k and top-p sets to minus infinity."""
+    ordered, order = scaled.sort(dim=-1, descending=True, stable=True)
+    top_k = torch.tensor([request.sampling.top_k or scaled.shape[1] for request in requests], device=scaled.device)
+    top_p = torch.tensor([request.sampling.top_p for request in requests], device=scaled.device, dtype=scaled.dtype)
+    rank = torch.arange(scaled.shape[1], device=scaled.device)
+    probabilities = ordered.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    dropped = (rank >= top_k[:, None]) | ((before >= top_p[:, None]) & (rank > 0))
+    return scaled.masked_fill(torch.zeros_like(dropped).scatter(1, order, dropped), float("-inf"))

@@ -1,0 +1,174 @@
+"""The contract of a reflector: what to ask about an episode, how to read the answer, what to tell the retry."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from r3lbench.agent import Message, Sees, Turn, Undeclared, Voice
+from r3lbench.env import Diagnosis, Rubric
+from r3lbench.episode import Trajectory
+from r3lbench.plugin import Plugin
+from r3lbench.tokens import Sample
+
+SUCCESS = "success"
+INEFFICIENT = "success_but_inefficient"
+FAILURE = "failure"
+OUTCOMES = (SUCCESS, INEFFICIENT, FAILURE)
+"""The three verdicts of R3L's report (arXiv 2601.03715)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An episode as its reflector may see it.
+
+    Attributes:
+        turns: The agent's moves with the messages before them.
+        steps: Number of moves.
+        notes: What the method adds in words (ERL's memory, batch statistics, ...).
+        truncated: Whether a step or context limit ended the episode.
+    """
+
+    turns: tuple[Turn, ...]
+    observations: tuple[str, ...]
+    notes: Mapping[str, str]
+    truncated: bool
+    _trajectory: Trajectory = field(repr=False)
+    _diagnose: Callable[[], Diagnosis | None] = field(repr=False)
+    _sees: frozenset[Sees] = field(repr=False)
+
+    @property
+    def steps(self) -> int:
+        """Number of moves."""
+        return len(self.turns)
+
+    @property
+    def rewards(self) -> tuple[float, ...]:
+        """Reward of each move; needs ``Sees.REWARD``."""
+        self._need(Sees.REWARD)
+        return self._trajectory.rewards
+
+    @property
+    def score(self) -> float:
+        """Score at the end; needs ``Sees.REWARD``."""
+        self._need(Sees.REWARD)
+        return self._trajectory.score
+
+    @property
+    def success(self) -> bool:
+        """Whether the task was solved; needs ``Sees.REWARD``."""
+        self._need(Sees.REWARD)
+        return self._trajectory.success
+
+    @property
+    def feedback(self) -> str:
+        """The environment's closing words; needs ``Sees.REWARD``."""
+        self._need(Sees.REWARD)
+        return self._trajectory.feedback
+
+    @property
+    def rubrics(self) -> tuple[Rubric, ...]:
+        """Milestones at the end; needs ``Sees.RUBRICS``."""
+        self._need(Sees.RUBRICS)
+        return self._trajectory.rubrics
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """The environment's own diagnosis; needs ``Sees.GROUND_TRUTH``."""
+        self._need(Sees.GROUND_TRUTH)
+        return self._diagnose()
+
+    def _need(self, what: Sees) -> None:
+        if what not in self._sees:
+            raise Undeclared(f"this reflector does not declare that it sees {what.value!r}; add it to its `sees`")
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """What came of reflecting on an episode.
+
+    Attributes:
+        text: The answer as written.
+        valid: Whether it could be read.
+        problem: Why it could not; empty when valid.
+        outcome: The verdict, one of ``OUTCOMES``; empty when not valid or not asked for.
+        pivot: 0-based step to retry from; None when there is none.
+        guidance: What to tell the retry; empty when there is nothing to tell.
+        fields: The parsed answer.
+        sample: The model's tokens; None when no model wrote it.
+    """
+
+    text: str
+    valid: bool
+    problem: str = ""
+    outcome: str = ""
+    pivot: int | None = None
+    guidance: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    sample: Sample | None = None
+
+    @property
+    def asks_for_retry(self) -> bool:
+        """Valid, not a plain success, and with a pivot: R3L's retry trigger (arXiv 2601.03715)."""
+        return self.valid and self.outcome != SUCCESS and self.pivot is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """The reflection as recorded."""
+        return {
+            "text": self.text,
+            "valid": self.valid,
+            "problem": self.problem,
+            "outcome": self.outcome,
+            "pivot": self.pivot,
+            "guidance": self.guidance,
+            "turns": None if self.sample is None else list(self.sample.turns),
+        }
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the model is asked.
+
+    Attributes:
+        messages: The messages that end in the question.
+        continues: True to ask at the end of the episode's own conversation, False to open a new one.
+    """
+
+    messages: Sequence[Message]
+    continues: bool
+
+
+class Reflector(Plugin):
+    """A way to reflect. Subclass, implement ``question`` and ``read``, register with ``@register_reflector``."""
+
+    sees: ClassVar[frozenset[Sees]] = frozenset()
+    """What it is given beyond the conversation."""
+    speaks: ClassVar[bool] = True
+    """Whether a model writes the answer."""
+    style: Literal["full", "compact"] = "full"
+    """`full`: worded for instruction-tuned models. `compact`: for small policies trained on that wording."""
+    max_tokens: int = 1024
+    """Longest answer, in tokens."""
+
+    @abstractmethod
+    def question(self, case: Case) -> Question:
+        """What to ask about ``case``."""
+
+    @abstractmethod
+    def read(self, text: str, case: Case) -> Reflection:
+        """Parse and validate an answer; what cannot be read is a reflection with ``valid=False``."""
+
+    async def reflect(self, voice: Voice, case: Case) -> Reflection:
+        """Ask and read. Called by the agent; a reflector that needs no model overrides ``judge`` instead."""
+        question = self.question(case)
+        node = case.turns[-1].node if question.continues else None
+        reply = await voice.reply(node, question.messages, turn=0, max_tokens=self.max_tokens)
+        reflection = self.read(reply.text, case)
+        sample = Sample(voice.forest, (reply.node,), (reply.node,))
+        return Reflection(**{**reflection.__dict__, "sample": sample})
+
+    def judge(self, case: Case) -> Reflection:
+        """The reflection of one that ``speaks`` not."""
+        raise NotImplementedError(f"{type(self).__name__} needs a model: its `speaks` is True")

@@ -1,0 +1,364 @@
+"""A group of attempts at one task, and the verbs by which a method explores: attempt, reflect, retry, distill.
+
+A method never touches environments or models. It says what it wants next, and the group carries it out: it restores the
+state before the failure, continues the very tokens of the base's prefix, and keeps both trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+
+from r3lbench.agent import Agent, ContextFull, Conversation, Turn, View, Voice
+from r3lbench.engines.engine import Sampling, seed_of
+from r3lbench.engines.template import ChatTemplate
+from r3lbench.env import Diagnosis, TextEnv
+from r3lbench.episode import EpisodeTree, State, Trajectory
+from r3lbench.errors import R3LBenchError, SnapshotDiverged
+from r3lbench.reflection import Case, Reflection, Reflector
+from r3lbench.rollout.meter import Meter
+from r3lbench.rollout.pool import EnvPool
+from r3lbench.rollout.waves import Waves
+from r3lbench.tasks import Task
+from r3lbench.tokens import Sample, Segment, TokenForest
+
+T = TypeVar("T")
+
+
+class Ended(StrEnum):
+    """Why an attempt is over."""
+
+    TERMINATED = "terminated"
+    """The task ended."""
+    TRUNCATED = "truncated"
+    """The step limit was reached."""
+    CONTEXT = "context"
+    """The next turn did not fit into the model's context."""
+
+
+class Placement(StrEnum):
+    """Where a retry finds its guidance."""
+
+    PIVOT = "pivot"
+    """Just before the model's turn at the pivot (R3L)."""
+    SYSTEM = "system"
+    """As the system prompt, in place of the original one (ERL); only for retries from the start."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One way through the task.
+
+    Attributes:
+        key: Identifies it among all attempts of the run, e.g. ``"u3/train/17/a0.r0"``.
+        trajectory: What happened in the world.
+        turns: The agent's moves; those before the pivot are the base's own.
+        ended: Why it is over.
+        base: The attempt this one retries; None for a first attempt.
+        pivot: First step that is this attempt's own; 0 for a first attempt.
+        guidance: What the retry was told; empty for a first attempt.
+        diverged: The base's state could not be restored, so the retry began at the start.
+    """
+
+    key: str
+    trajectory: Trajectory
+    turns: tuple[Turn, ...]
+    ended: Ended
+    base: Attempt | None = None
+    pivot: int = 0
+    guidance: str = ""
+    diverged: bool = False
+
+    @property
+    def ret(self) -> float:
+        """Return R(tau)."""
+        return self.trajectory.ret
+
+    @property
+    def score(self) -> float:
+        """Score at the end, in [0, 1]."""
+        return self.trajectory.score
+
+    @property
+    def success(self) -> bool:
+        """Whether the task was solved."""
+        return self.trajectory.success
+
+    @property
+    def steps(self) -> int:
+        """Number of actions, those before the pivot included."""
+        return self.trajectory.steps
+
+
+@dataclass
+class Rollout:
+    """What all groups of an update share.
+
+    Attributes:
+        agent: Who plays.
+        envs: Where.
+        waves: The way to the engine.
+        template: How messages become tokens; None for agents that do not speak.
+        seed: The run's seed.
+        sampling: How actions are drawn.
+        meter: What it costs.
+        reflectors: Reflectors by name.
+        first_purpose: Purpose of first attempts: ``"attempt"``, or ``"evaluate"``.
+    """
+
+    agent: Agent
+    envs: EnvPool
+    waves: Waves
+    template: ChatTemplate | None
+    seed: int
+    sampling: Sampling
+    meter: Meter
+    reflectors: Callable[[str], Reflector]
+    first_purpose: str = "attempt"
+
+
+@dataclass
+class Group:
+    """A task, everything tried on it, and the verbs to try more.
+
+    Attributes:
+        task: The task.
+        key: Identifies the group in the run, e.g. ``"u3/train/17"``.
+        rollout: Agent, environments, engine.
+        tree: What happened in the world.
+        forest: What the model saw and wrote.
+        attempts: First attempts and retries, in the order in which they ended.
+        reflections: (attempt, reflection) pairs, likewise.
+    """
+
+    task: Task
+    key: str
+    rollout: Rollout
+    tree: EpisodeTree = field(init=False)
+    forest: TokenForest = field(default_factory=TokenForest)
+    attempts: list[Attempt] = field(default_factory=list)
+    reflections: list[tuple[Attempt, Reflection]] = field(default_factory=list)
+    _children: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin an empty tree."""
+        self.tree = EpisodeTree(self.task)
+
+    @property
+    def bases(self) -> list[Attempt]:
+        """First attempts."""
+        return [attempt for attempt in self.attempts if attempt.base is None]
+
+    @property
+    def retries(self) -> list[Attempt]:
+        """Retries."""
+        return [attempt for attempt in self.attempts if attempt.base is not None]
+
+    def reflection_on(self, attempt: Attempt) -> Reflection | None:
+        """The last reflection on ``attempt``."""
+        return next((reflection for of, reflection in reversed(self.reflections) if of is attempt), None)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A random stream of the group's own, for choices a method makes by chance."""
+        return np.random.default_rng(seed_of(self.rollout.seed, self.key, purpose))
+
+    async def gather(self, awaitables: Iterable[Awaitable[T]]) -> list[T]:
+        """Do several things side by side."""
+        return await self.rollout.waves.gather(awaitables)
+
+    # The verbs
+
+    async def attempt(self, n: int = 1, *, temperature: float | None = None) -> list[Attempt]:
+        """Play the task ``n`` times from its start, side by side."""
+        keys = [self._child(self.key, "a") for _ in range(n)]
+        attempts = await self.gather(self._play(key, temperature) for key in keys)
+        self.attempts.extend(attempts)
+        return attempts
+
+    async def reflect(
+        self,
+        attempt: Attempt,
+        reflector: str = "report",
+        *,
+        temperature: float | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> Reflection:
+        """Look back on an attempt.
+
+        Args:
+            attempt: The episode to reflect on.
+            reflector: Name of a registered way to reflect.
+            temperature: Of the answer; that of the actions if None.
+            notes: What the method adds in words (a memory, statistics).
+        """
+        key = self._child(attempt.key, "?")
+        how = self.rollout.reflectors(reflector)
+        case = Case(
+            turns=attempt.turns,
+            observations=attempt.trajectory.observations,
+            notes=dict(notes or {}),
+            truncated=attempt.ended is not Ended.TERMINATED,
+            _trajectory=attempt.trajectory,
+            _diagnose=lambda: self._diagnose(attempt.trajectory),
+            _sees=how.sees,
+        )
+        if not attempt.turns:
+            reflection = Reflection("", valid=False, problem="the episode has no steps")
+        elif not how.speaks:
+            reflection = how.judge(case)
+        else:
+            try:
+                voice = self._voice("reflect", key, temperature)
+                reflection = await self.rollout.agent.reflect(voice, case, how)
+            except ContextFull as full:
+                reflection = Reflection("", valid=False, problem=f"no room to reflect: {full}")
+        self.reflections.append((attempt, reflection))
+        return reflection
+
+    async def retry(
+        self,
+        base: Attempt,
+        *,
+        at: int,
+        guidance: str = "",
+        placement: Placement = Placement.PIVOT,
+        temperature: float | None = None,
+    ) -> Attempt:
+        """Play again from the state before step ``at`` of ``base``, with the base's own history as context.
+
+        Args:
+            base: The attempt to leave.
+            at: 0-based step whose action is to be another one, ``0 <= at < base.steps``.
+            guidance: What to tell the agent; empty for nothing.
+            placement: Where to tell it.
+            temperature: Of the actions; the rollout's if None.
+        """
+        if not 0 <= at < max(1, len(base.turns)):
+            raise ValueError(f"retry at step {at} of an attempt with {len(base.turns)} steps")
+        if placement is Placement.SYSTEM and at != 0:
+            raise ValueError("a replaced system prompt is for retries from the start")
+        key = self._child(base.key, "r")
+        attempt = await self._play(key, temperature, base, at, guidance, placement)
+        self.attempts.append(attempt)
+        return attempt
+
+    def sample(self, attempt: Attempt) -> Sample:
+        """The model's turns of an attempt, in the contexts in which they were sampled."""
+        nodes = tuple(turn.node for turn in attempt.turns if turn.node is not None)
+        if len(nodes) != len(attempt.turns):
+            raise R3LBenchError(f"the agent of {attempt.key} has no trained model, so there is nothing to train on")
+        return Sample(self.forest, nodes, nodes)
+
+    def distill(self, retry: Attempt) -> Sample:
+        """A guided retry as if it had not been guided: the same turns under the unguided context."""
+        sampled = self.sample(retry).turns
+        return Sample(self.forest, tuple(node for _, node in self._unguided(retry)), sampled)
+
+    # Inside
+
+    def _unguided(self, attempt: Attempt) -> list[tuple[int, int]]:
+        """(prompt node, reply node) of every turn, in contexts that hold no guidance."""
+        own = [(turn.prompt_node, turn.node) for turn in attempt.turns]
+        if attempt.base is None:
+            return [(prompt, node) for prompt, node in own if prompt is not None and node is not None]
+        base = self._unguided(attempt.base)
+        pairs = base[: attempt.pivot]
+        nodes = self.forest.nodes
+        for step, (guided_prompt, guided) in enumerate(own[attempt.pivot :], start=attempt.pivot):
+            assert guided_prompt is not None and guided is not None
+            if step == attempt.pivot:
+                prompt = base[step][0]
+            else:
+                prompt = self._copy(pairs[-1][1], nodes[guided_prompt].segment)
+            pairs.append((prompt, self._copy(prompt, nodes[guided].segment)))
+        return pairs
+
+    def _copy(self, parent: int, segment: Segment) -> int:
+        present = self.forest.find(parent, segment)
+        return self.forest.add(parent, segment) if present is None else present
+
+    def _child(self, parent: str, mark: str) -> str:
+        name = f"{parent}{'/' if mark == 'a' else '.' if mark == 'r' else ''}{mark}"
+        self._children[name] = self._children.get(name, -1) + 1
+        return f"{name}{self._children[name]}"
+
+    def _voice(self, purpose: str, key: str, temperature: float | None) -> Voice:
+        rollout = self.rollout
+        if rollout.template is None:
+            raise R3LBenchError("this agent needs a model; give a policy")
+        sampling = rollout.sampling
+        if temperature is not None:
+            sampling = replace(sampling, temperature=temperature)
+        return Voice(rollout.waves, rollout.template, self.forest, purpose, key, rollout.seed, sampling)
+
+    def _diagnose(self, trajectory: Trajectory) -> Diagnosis | None:
+        with self.rollout.envs.borrow() as env:
+            return env.diagnose(trajectory)
+
+    async def _play(
+        self,
+        key: str,
+        temperature: float | None,
+        base: Attempt | None = None,
+        at: int = 0,
+        guidance: str = "",
+        placement: Placement = Placement.PIVOT,
+    ) -> Attempt:
+        rollout, agent = self.rollout, self.rollout.agent
+        purpose = rollout.first_purpose if base is None else "retry"
+        snapshot = None if base is None else base.trajectory.states[at].snapshot
+        with rollout.envs.borrow(snapshot) as env:
+            before = env.replayed_steps
+            diverged = False
+            try:
+                state = self._enter(env, base, at)
+            except SnapshotDiverged:
+                # As R3L's authors do when a replay fails: the retry begins at the start, and nothing is masked.
+                state, at, diverged = self._enter(env, None, 0), 0, True
+            view = View(env, agent.sees, type(agent).__name__)
+            conversation = Conversation(
+                view=view,
+                rng=np.random.default_rng(seed_of(rollout.seed, "play", key)),
+                voice=self._voice(purpose, key, temperature) if agent.speaks else None,
+            )
+            turns = [] if base is None else list(base.turns[:at])
+            if base is None or at >= len(base.turns):
+                conversation.pending = agent.opening(view)
+            else:
+                conversation.resume(turns, base.turns[at].prompt)
+            if guidance and placement is Placement.SYSTEM:
+                conversation.pending = agent.instructed(conversation.pending, guidance)
+            elif guidance:
+                conversation.pending = agent.guided(conversation.pending, guidance, at=at)
+            leaf, ended = await self._until_over(env, state, conversation, turns)
+            replayed = env.replayed_steps - before
+        rollout.meter.add(purpose, env_steps=len(turns) - at, replayed_steps=replayed)
+        trajectory = Trajectory(self.tree, leaf)
+        return Attempt(key, trajectory, tuple(turns), ended, base, at, guidance, diverged)
+
+    def _enter(self, env: TextEnv, base: Attempt | None, at: int) -> State:
+        if base is None or at == 0:
+            env.reset(options={"task": self.task.id})
+            return self.tree.root(env)
+        state = base.trajectory.states[at]
+        env.restore(state.snapshot)
+        return state
+
+    async def _until_over(
+        self, env: TextEnv, state: State, conversation: Conversation, turns: list[Turn]
+    ) -> tuple[State, Ended]:
+        agent = self.rollout.agent
+        while not env.done:
+            try:
+                turn = await agent.act(conversation)
+            except ContextFull:
+                return state, Ended.CONTEXT
+            _, reward, _, _, _ = env.step(turn.action)
+            state = self.tree.grow(state, env, turn.action, reward)
+            turns.append(replace(turn, prompt=tuple(conversation.pending)))
+            conversation.heard(turns[-1], agent.hear(conversation.view))
+        return state, Ended.TERMINATED if env.terminated else Ended.TRUNCATED
