@@ -1,11 +1,26 @@
-"""The contract that environments are held to, on the toy environment."""
+"""The contract that environments are held to: the toy environment keeps it, and each fault is found by its test."""
 
 from __future__ import annotations
 
+import pytest
+from hypothesis.errors import Flaky
+
 import tests.toy  # noqa: F401 - registers it
+from r3lbench.errors import R3LBenchError
 from r3lbench.testing import EnvContract
+from tests.faulty_toys import FOUND_BY
 
 
 class TestToy(EnvContract):
     env = "toy"
     options = {"rooms": 4}
+
+
+@pytest.mark.parametrize("name", FOUND_BY)
+def test_a_fault_is_found_by_the_test_for_it(name: str) -> None:
+    class Contract(EnvContract):
+        env = name
+
+    test, arguments = FOUND_BY[name]
+    with pytest.raises((AssertionError, R3LBenchError, UnicodeEncodeError, Flaky)):
+        getattr(Contract(), test)(**arguments)
