@@ -1,0 +1,42 @@
+# make run METHOD=r3l ENV=webshop ARGS="--seed 1"    train, and print the table
+# make test                                          style, types and all tests
+# make smoke                                         the shortest whole run of METHOD on ENV
+# The virtual environment .venv is made on first use and renewed when the pinned or declared dependencies change.
+
+PYTHON ?= python3
+METHOD ?= r3l
+ENV ?= webshop
+ARGS ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: run test smoke lint types pytest
+
+run: $(INSTALLED)
+	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) $(ARGS)
+
+smoke: $(INSTALLED)
+	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) --smoke $(ARGS)
+
+test: lint types pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+# Two processes share the cores; byte-for-byte equality is promised for a fixed number of threads.
+pytest: export OMP_NUM_THREADS = 1
+pytest: $(INSTALLED)
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
+
+# torch first and alone: what is installed already, the next line cannot choose differently.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	@touch $@
