@@ -100,6 +100,10 @@ class Registry(Generic[T]):
             announced = self._announced().get(name)
             if announced is not None:
                 self._load(announced)
+                if name not in self._entries:
+                    raise UnknownName(
+                        f"the plug-in {announced.value} announces the {self.kind} {name!r} but registers none of that name"
+                    )
         if name not in self._entries:
             raise UnknownName(unknown(self.kind, name, self.names()))
         return self._entries[name]

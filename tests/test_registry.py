@@ -105,6 +105,12 @@ def test_an_entry_point_may_name_the_module_that_registers(tmp_path: Path, monke
     assert registry.AGENTS.entry("parrot").summary == "Repeats."
 
 
+def test_an_entry_point_that_registers_another_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(monkeypatch, "r3lbench.environments", tyo="tests.toy")
+    with pytest.raises(UnknownName, match=r"plug-in tests\.toy announces the environment 'tyo'"):
+        ENVIRONMENTS.load("tyo")
+
+
 def test_an_entry_point_may_name_the_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module(tmp_path, "parrot_by_class", "class Parrot:\n    '''Repeats.'''\n", monkeypatch)
     for plugins, group in (
