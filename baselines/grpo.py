@@ -18,8 +18,8 @@ class GRPO(Baseline):
     """N independent attempts; advantage is the z-score of the return within the group.
 
     A_i = (R_i - mean R) / (std R + 1e-6), with the unbiased std, on every token that the model wrote in attempt i; a
-    group of one has mean 0 and std 1. Loss: -mean of min(rho A, clip(rho, 1 - eps, 1 + eps) A) + kl * KL(pi || pi_ref), rho the
-    token ratio to the policy at the start of the update.
+    group of one has mean 0 and std 1. Loss: -mean of min(rho A, clip(rho, 1 - eps, 1 + eps) A) + kl * KL(pi || pi_ref),
+    rho the token ratio to the policy at the start of the update.
 
     The paper averages within sequences first; its widely used implementations average over tokens, which is the default
     here. Source of the defaults: the GRPO arm of arXiv 2601.03715.

@@ -35,12 +35,14 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the parameters."""
-        return next(self.model.parameters()).dtype
+        dtype: torch.dtype = next(self.model.parameters()).dtype
+        return dtype
 
     def logits(self, input_ids: Tensor, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
         """Logits at chosen positions.

@@ -1,0 +1,319 @@
+"""One typed configuration: command line, TOML file and manifest, one to one.
+
+The method, the environment and the agent bring fields of their own: ``--method r3l`` makes ``--method.pivotal-credit``
+a flag, ``--env webshop`` makes ``--env.protocol`` one. So the names are read first, the model is built, and then every
+flag is known, typed and documented. Later sources win: built-in defaults, what suits the policy (its card), the
+``--config`` file, flags.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import json
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import tyro
+from docstring_parser import parse as parse_docstring
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from r3lbench.errors import BadConfig
+from r3lbench.plugin import Plugin
+from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS
+
+_NAMED = ("method", "env", "agent", "policy")
+"""Tables whose ``name`` may be given in their place: ``--method r3l`` is ``--method.name r3l``."""
+
+
+class PolicyConfig(Plugin):
+    """Which language model acts and learns."""
+
+    name: str = "tiny"
+    """tiny (shipped with the environment), smollm2, a folder, or a Hugging Face id."""
+    device: str = "auto"
+    """cpu, cuda, cuda:0, ... or auto: the GPU if there is one."""
+
+
+class SamplingConfig(Plugin):
+    """How actions are drawn while exploring."""
+
+    temperature: float = Field(1.0, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus mass."""
+    top_k: int = Field(0, ge=0)
+    """Keep the k likeliest tokens; 0 keeps all."""
+
+
+class ReflectionConfig(Plugin):
+    """How reflections are worded."""
+
+    style: Literal["full", "compact"] = "full"
+    """full: for instruction-tuned models; compact: for policies trained on that wording."""
+    max_tokens: int = Field(1024, ge=1)
+    """Longest reflection, in tokens."""
+
+
+class BudgetConfig(Plugin):
+    """A run stops, at the end of an update, at whichever is reached first. Evaluation is not charged."""
+
+    updates: int | None = Field(30, ge=0)
+    """Optimiser updates."""
+    env_steps: int | None = Field(None, ge=0)
+    """Environment steps, retries included, replayed ones not."""
+    generated_tokens: int | None = Field(None, ge=0)
+    """Sampled tokens, reflections and retries included."""
+    seconds: float | None = Field(None, ge=0)
+    """Seconds of exploring and learning. Makes the end of a run depend on the machine."""
+
+
+class EvaluationConfig(Plugin):
+    """First attempts only, on a fixed panel; no reflection, no memory."""
+
+    split: str | None = None
+    """Split to evaluate on; the environment's held-out one if None."""
+    tasks: int | None = Field(128, ge=1)
+    """The first so many tasks of the panel; all if None."""
+    modes: tuple[Literal["sampled", "greedy"], ...] = ("sampled", "greedy")
+    """sampled: at `temperature`; greedy: the likeliest token always."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampled evaluation."""
+    every: int = Field(0, ge=0)
+    """Also evaluate after every so many updates; 0: only before the first and after the last."""
+
+
+def plugin_model(name: str, cls: type[Any]) -> type[BaseModel]:
+    """The settings of a registered class with a leading ``name``; instances of plug-ins are usable as they are."""
+    literal = Literal[name]  # type: ignore[valid-type]
+    if issubclass(cls, BaseModel):
+        return create_model(cls.__name__, __base__=cls, __module__=cls.__module__, name=(literal, name))
+    return create_model(f"{cls.__name__}Options", __base__=Plugin, name=(literal, name), **_parameters(cls))
+
+
+def _parameters(cls: type[Any]) -> dict[str, Any]:
+    """Keyword parameters of a constructor as model fields, with their docstring's words as help."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    words = {item.arg_name: item.description for item in parse_docstring(cls.__doc__ or "").params}
+    words |= {item.arg_name: item.description for item in parse_docstring(cls.__init__.__doc__ or "").params}
+    fields: dict[str, Any] = {}
+    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.name == "render_mode":
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        field = Field(default, description=words.get(parameter.name))
+        fields[parameter.name] = (hints.get(parameter.name, Any), field)
+    return fields
+
+
+def options_of(config: BaseModel) -> dict[str, Any]:
+    """A plug-in's settings without its name: constructor arguments."""
+    return {name: getattr(config, name) for name in type(config).model_fields if name != "name"}
+
+
+def with_plugins(base: type[BaseModel], names: Mapping[str, str], entries: Mapping[str, Any]) -> type[BaseModel]:
+    """``base`` with the fields of the chosen method, environment and agent."""
+    fields: dict[str, Any] = {}
+    for kind, registry in entries.items():
+        name = names[kind]
+        entry = registry.entry(name)
+        model = plugin_model(name, entry.load())
+        default = model(**{key: value for key, value in entry.defaults.items() if key in model.model_fields})
+        fields[kind] = (model, default)
+    return create_model(base.__name__, __base__=base, __module__=base.__module__, **fields)
+
+
+PLUGINS: dict[str, Any] = {"method": BASELINES, "env": ENVIRONMENTS, "agent": AGENTS}
+
+
+def parse(
+    base: type[BaseModel],
+    argv: Sequence[str],
+    *,
+    names: Mapping[str, str],
+    defaults_of: Any = None,
+    prog: str,
+    description: str,
+) -> Any:
+    """Build a configuration from flags and an optional ``--config`` TOML file.
+
+    Args:
+        base: The command's model; fields named like ``PLUGINS`` are replaced by the chosen plug-in's.
+        argv: Flags.
+        names: Plug-in kinds the command takes, with their default names (and ``policy``'s).
+        defaults_of: Given the chosen names, settings that suit them (nested dictionaries); may raise.
+        prog: Name of the command in its help.
+        description: What the command does.
+
+    Raises:
+        BadConfig: An unknown flag or key, or a value of the wrong type; one line, with the nearest names.
+        UnknownName: No such method, environment, agent or policy.
+    """
+    flags = [_long_form(flag) for flag in _split_equals(argv)]
+    given = _load_toml(flags)
+    chosen = dict(names)
+    for kind in names:
+        value = _peek(flags, f"--{kind}.name")
+        table = given.get(kind)
+        if value is None and isinstance(table, dict) and isinstance(table.get("name"), str):
+            value = table["name"]
+        chosen[kind] = value if value is not None else chosen[kind]
+    model = with_plugins(base, chosen, {kind: PLUGINS[kind] for kind in names if kind in PLUGINS})
+    merged = copy.deepcopy(dict(defaults_of(chosen))) if defaults_of else {}
+    _merge(merged, given)
+    for kind in names:
+        merged.setdefault(kind, {})["name"] = chosen[kind]
+    default = validate(model, merged, "the configuration" if not given else "--config")
+    if "-h" not in flags and "--help" not in flags:
+        _check_flags(model, flags)
+    return tyro.cli(
+        model,
+        args=flags,
+        default=default,
+        prog=prog,
+        description=description,
+        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+    )
+
+
+def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
+    """Validate nested values, with the first problem as one line.
+
+    Raises:
+        BadConfig: What is wrong, and the nearest names of an unknown key.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise BadConfig(f"{where}: unknown setting {path!r}{_nearest(path, _paths(model))}") from error
+        raise BadConfig(f"{where}: {path}: {first['msg']} (got {first.get('input')!r})") from error
+
+
+def dump(config: BaseModel) -> dict[str, Any]:
+    """A configuration as JSON values; ``validate`` reads it back."""
+    values: dict[str, Any] = json.loads(config.model_dump_json())
+    return values
+
+
+class Strict(BaseModel):
+    """Base of the commands' models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    config: Annotated[str | None, Field(exclude=True)] = None
+    """TOML file with settings; its tables are named like the flags. Flags win."""
+
+
+def _split_equals(argv: Sequence[str]) -> list[str]:
+    parts: list[str] = []
+    for argument in argv:
+        if argument.startswith("--") and "=" in argument:
+            parts.extend(argument.split("=", 1))
+        else:
+            parts.append(argument)
+    return parts
+
+
+def _long_form(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name = argument[2:].replace("_", "-")
+    return f"--{name}.name" if name in _NAMED else f"--{name}"
+
+
+def _peek(flags: Sequence[str], flag: str) -> str | None:
+    positions = [position for position, argument in enumerate(flags) if argument == flag]
+    if not positions:
+        return None
+    if positions[-1] + 1 >= len(flags):
+        raise BadConfig(f"{flag.removesuffix('.name')} needs a value")
+    return flags[positions[-1] + 1]
+
+
+def _load_toml(flags: Sequence[str]) -> dict[str, Any]:
+    path = _peek(flags, "--config")
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadConfig(f"--config {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"--config {path}: not TOML: {error}") from error
+    return {
+        key: {"name": value} if key in _NAMED and isinstance(value, str) else value for key, value in values.items()
+    }
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Dotted path to annotation, for every leaf."""
+    leaves: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            leaves |= _fields(annotation, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = Annotated[annotation, *field.metadata] if field.metadata else annotation
+    return leaves
+
+
+def _paths(model: type[BaseModel]) -> list[str]:
+    return list(_fields(model))
+
+
+def _check_flags(model: type[BaseModel], flags: Sequence[str]) -> None:
+    """Refuse unknown flags and impossible values in one line, before tyro draws its boxes."""
+    leaves = {f"--{path.replace('_', '-')}": annotation for path, annotation in _fields(model).items()}
+    position = 0
+    while position < len(flags):
+        flag = flags[position]
+        if not flag.startswith("--"):
+            raise BadConfig(f"unexpected argument {flag!r}; settings are given as --name value (see --help)")
+        if flag not in leaves:
+            shown = flag.removesuffix(".name")
+            raise BadConfig(f"unknown flag {shown}{_nearest(flag, leaves)}; --help lists all")
+        values = []
+        position += 1
+        while position < len(flags) and not flags[position].startswith("--"):
+            values.append(flags[position])
+            position += 1
+        _check_values(flag.removesuffix(".name"), values, leaves[flag])
+
+
+def _check_values(flag: str, values: list[str], annotation: Any) -> None:
+    if not values:
+        raise BadConfig(f"{flag} needs a value")
+    given: Any = values if len(values) > 1 or "tuple" in str(annotation) else values[0]
+    if given == "None":
+        given = None
+    try:
+        TypeAdapter(annotation).validate_python(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BadConfig(f"{flag} {' '.join(values)}: {first['msg']}") from error
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def fail(error: Exception, prog: str) -> int:
+    """Print a user's error as one line on standard error; returns the exit status 2."""
+    print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,61 @@
+"""Writing files so that a kill at any moment leaves either the old content or the new, never half of it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write through a temporary file, flushed to disk before it takes the name."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> bytes:
+    """UTF-8 JSON with sorted keys and a final newline; floats as Python prints them, lone surrogates escaped."""
+    text = json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append one JSON line and flush it to disk."""
+    with path.open("ab") as file:
+        file.write(to_json(value))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def gzip_lines(values: Iterable[Any]) -> bytes:
+    """JSON lines, compressed; the same lines give the same bytes."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0, filename="") as file:
+        for value in values:
+            file.write(to_json(value))
+    return buffer.getvalue()
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

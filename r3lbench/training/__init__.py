@@ -1,0 +1,1 @@
+"""From terms to new weights: packing, losses, the optimiser step, checkpoints."""

@@ -1,0 +1,124 @@
+"""Checkpoints: everything a run needs to go on as if nothing had happened.
+
+A checkpoint is a folder that appears under its name only when complete. It holds weights and optimiser state as
+safetensors and the rest as JSON, with the digest of every file, so that a damaged one is refused and never half-loaded.
+All randomness of a run is derived from its seed and from names, so there is no generator state to keep.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from r3lbench.errors import BadCheckpoint
+from r3lbench.files import sha256_of, sync_directory, to_json, write_atomic
+
+_MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+
+
+def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+    """Write a checkpoint after ``update`` updates and drop all but the last two.
+
+    Args:
+        folder: The run's checkpoint folder.
+        update: Updates done.
+        model: Whose trainable weights to keep.
+        optimizer: Whose state to keep.
+        state: JSON values.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"u{update:06d}"
+    temporary = folder / f".u{update:06d}.tmp"
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir()
+    save_file(_weights(model), temporary / _MODEL)
+    save_file(_moments(model, optimizer), temporary / _OPTIMISER)
+    digests = {name: sha256_of(temporary / name) for name in (_MODEL, _OPTIMISER)}
+    write_atomic(temporary / _STATE, to_json({"update": update, "digests": digests, "state": state}, indent=1))
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.rename(final)
+    sync_directory(folder)
+    for old in list_checkpoints(folder)[:-2]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder.glob("u[0-9]*")) if folder.is_dir() else []
+
+
+def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]]:
+    """Load a checkpoint into model and optimiser.
+
+    Returns:
+        Updates done, and the saved state.
+
+    Raises:
+        BadCheckpoint: A file is missing, damaged, or of another model; nothing has been loaded then.
+    """
+    head = read_state(path)
+    for name, digest in head["digests"].items():
+        file = path / name
+        if not file.is_file():
+            raise BadCheckpoint(f"{file} is missing; delete {path} to resume from the checkpoint before it")
+        if sha256_of(file) != digest:
+            raise BadCheckpoint(f"{file} is damaged; delete {path} to resume from the checkpoint before it")
+    weights, moments = load_file(path / _MODEL), load_file(path / _OPTIMISER)
+    own = dict(_trainable(model))
+    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {
+        name: tuple(parameter.shape) for name, parameter in own.items()
+    }:
+        raise BadCheckpoint(f"{path / _MODEL} holds the weights of another model than the run's")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+    names = list(own)
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in moments.items():
+        kind, _, name = key.partition(":")
+        states.setdefault(names.index(name), {})[kind] = tensor
+    saved = optimizer.state_dict()
+    optimizer.load_state_dict({"state": states, "param_groups": saved["param_groups"]})
+    return int(head["update"]), head["state"]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A checkpoint's JSON part.
+
+    Raises:
+        BadCheckpoint: It is missing or malformed.
+    """
+    try:
+        head = json.loads((path / _STATE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path / _STATE} cannot be read: {error}") from error
+    if not isinstance(head, dict) or not {"update", "digests", "state"} <= set(head):
+        raise BadCheckpoint(f"{path / _STATE} is not a checkpoint's state: update, digests, state expected")
+    return head
+
+
+def _trainable(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def _weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().cpu().contiguous() for name, parameter in _trainable(model)}
+
+
+def _moments(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    moments = {}
+    for name, parameter in _trainable(model):
+        for kind, tensor in optimizer.state.get(parameter, {}).items():
+            moments[f"{kind}:{name}"] = tensor.detach().cpu().contiguous()
+    return moments

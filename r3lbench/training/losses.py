@@ -1,0 +1,123 @@
+"""Per-token losses. All are to be minimised; all log-probabilities are in nats.
+
+Notation: rho = pi / pi_old, A the term's weight. Formulas: PPO's clipped surrogate (arXiv 1707.06347) as in GRPO
+(2402.03300), its sequence form (GSPO, 2507.18071), the shaping w / (w + gamma) (HeRL, 2603.20046; Critique-GRPO,
+2506.03106), and the KL estimators k1, k2, k3 (http://joschu.net/blog/kl-approx.html).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from r3lbench.baseline import PolicyLoss
+from r3lbench.tokens import Kind, OldLogprobs
+from r3lbench.training.packing import KINDS, OLD, MicroBatch
+
+_MOST_LOG_RATIO = 20.0
+_POLICY, _SHAPED, _LIKELIHOOD = (KINDS.index(kind) for kind in (Kind.POLICY, Kind.SHAPED, Kind.LIKELIHOOD))
+
+
+@dataclass(frozen=True)
+class TokenLosses:
+    """Losses and what is reported of them, each [N].
+
+    Attributes:
+        loss: To be weighted by ``MicroBatch.share`` and summed.
+        ratio: rho (1 where there is none).
+        clipped: Whether the clip cut the gradient off.
+        kl: Estimated KL to the starting policy (0 where it is not computed).
+    """
+
+    loss: Tensor
+    ratio: Tensor
+    clipped: Tensor
+    kl: Tensor
+
+
+def token_losses(
+    batch: MicroBatch,
+    logprobs: Tensor,
+    loss: PolicyLoss,
+    *,
+    start: Tensor | None = None,
+    reference: Tensor | None = None,
+    entropy: Tensor | None = None,
+) -> TokenLosses:
+    """The loss of every trained token.
+
+    Args:
+        batch: The tokens.
+        logprobs: [N] under the present weights, with gradient.
+        loss: The method's specification.
+        start: [N] under the weights at the start of the update; None when those are the present ones.
+        reference: [N] under the run's starting policy; needed for ``loss.kl``.
+        entropy: [N] entropy of the distribution at each token, with gradient; needed for ``loss.entropy``.
+    """
+    start = logprobs.detach() if start is None else start
+    behaviour = batch.old == OLD.index(OldLogprobs.BEHAVIOUR)
+    old = torch.where(behaviour, batch.behaviour.to(logprobs.dtype), start)
+    log_ratio = (logprobs - old).clamp(-_MOST_LOG_RATIO, _MOST_LOG_RATIO)
+    policy, shaped = batch.kind == _POLICY, batch.kind == _SHAPED
+
+    surrogate, ratio, clipped = _surrogate(batch, logprobs, log_ratio, loss)
+    no_ratio = batch.old == OLD.index(OldLogprobs.NONE)
+    weight = torch.where(no_ratio, logprobs.exp(), log_ratio.exp())
+    shaping = -batch.advantage * weight / (weight + loss.gamma)
+    likelihood = -batch.advantage * logprobs
+    total = torch.where(policy, surrogate, torch.where(shaped, shaping, likelihood))
+
+    divergence = torch.zeros_like(logprobs)
+    if loss.kl and reference is not None:
+        divergence = torch.where(policy, kl_estimate(reference - logprobs, loss.kl_estimator), divergence)
+        total = total + loss.kl * divergence
+    if loss.entropy and entropy is not None:
+        total = total - loss.entropy * torch.where(policy, entropy, torch.zeros_like(entropy))
+    return TokenLosses(
+        total,
+        torch.where(policy, ratio, torch.ones_like(ratio)).detach(),
+        clipped & policy,
+        divergence.detach(),
+    )
+
+
+def kl_estimate(difference: Tensor, estimator: str) -> Tensor:
+    """Estimates of KL(pi || pi_ref) from d = logprob_ref - logprob: k1 = -d, k2 = d^2 / 2, k3 = exp(d) - d - 1."""
+    if estimator == "k1":
+        return -difference
+    if estimator == "k2":
+        return 0.5 * difference.square()
+    bounded = difference.clamp(-_MOST_LOG_RATIO, _MOST_LOG_RATIO)
+    return bounded.exp() - bounded - 1
+
+
+def _surrogate(
+    batch: MicroBatch, logprobs: Tensor, log_ratio: Tensor, loss: PolicyLoss
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss, ratio, clipped) of policy terms."""
+    advantage = batch.advantage.to(logprobs.dtype)
+    if loss.ratio is None:
+        ones = torch.ones_like(logprobs)
+        return -advantage * logprobs, ones, torch.zeros_like(ones, dtype=torch.bool)
+    if loss.ratio == "sequence":
+        # s * pi / sg[pi]: the value is the sequence's ratio, the gradient reaches the token's own log-probability.
+        count = torch.zeros(int(batch.term.max()) + 1, dtype=logprobs.dtype, device=logprobs.device)
+        total = count.index_add(0, batch.term, log_ratio.detach())
+        count = count.index_add(0, batch.term, torch.ones_like(log_ratio))
+        mean = (total / count.clamp(min=1))[batch.term]
+        log_ratio = mean + logprobs - logprobs.detach()
+    ratio = log_ratio.exp()
+    gain = ratio * advantage
+    clipped = torch.zeros_like(ratio, dtype=torch.bool)
+    if loss.clip is not None:
+        low, high = loss.clip
+        bounded = ratio.clamp(1 - low, 1 + high) * advantage
+        clipped = bounded < gain
+        gain = torch.minimum(gain, bounded)
+    if loss.dual_clip is not None:
+        floor = loss.dual_clip * advantage
+        clipped = clipped | ((advantage < 0) & (gain < floor))
+        gain = torch.where(advantage < 0, torch.maximum(gain, floor), gain)
+    return -gain, ratio, clipped.detach()
