@@ -127,7 +127,8 @@ class TextEnv(gymnasium.Env[str, str]):
 
     Implement ``panel``, ``start``, ``act``, ``score`` and ``success``; the rest has defaults. ``capture`` and
     ``reinstate`` add the fast way back. Everything but ``reset``/``step``/``render``/``close`` is reached through
-    ``env.unwrapped`` when the environment was made by ``gymnasium.make``.
+    ``env.unwrapped`` when the environment was made by ``gymnasium.make``. A constructor takes ``**options`` and hands
+    them to this one, because Gymnasium passes ``render_mode``.
 
     Args:
         max_steps: Episodes are truncated after this many steps. The limit lives here and not in a wrapper, which

@@ -102,7 +102,7 @@ class Registry(Generic[T]):
                 self._load(announced)
                 if name not in self._entries:
                     raise UnknownName(
-                        f"the plug-in {announced.value} announces the {self.kind} {name!r} but registers none of that name"
+                        f"the plug-in {announced.value} announces the {self.kind} {name!r} but does not register it"
                     )
         if name not in self._entries:
             raise UnknownName(unknown(self.kind, name, self.names()))
