@@ -40,31 +40,42 @@ class RootCause(StrEnum):
     """A valid action brought the purchase no nearer."""
 
 
-def diagnose(expert: Expert, actions: Sequence[str], protocol: Protocol) -> Diagnosis:
+def diagnose(
+    expert: Expert, actions: Sequence[str], protocol: Protocol, *, max_steps: int | None = None
+) -> Diagnosis | None:
     """Judge an episode by its actions.
 
     Args:
         expert: The expert for the episode's goal.
-        actions: The actions taken since the start; at least one.
+        actions: The actions taken since the start.
         protocol: The rules they were taken under.
+        max_steps: The step limit, where it is not the protocol's.
+
+    Returns:
+        The diagnosis; ``success`` where the purchase is worth as much as any that a search leads to. None when there
+        was no action yet.
     """
     if not actions:
-        raise ValueError("an episode without an action has nothing to diagnose")
+        return None
     states, valid = _replay(expert, actions, protocol)
     distances = [len(expert.route(state)) for state in states]
-    bought = states[-1].page is Page.DONE
-    if bought and states[-1].score >= expert.best - 1e-9:
-        return _success(expert, states, valid, distances)
-    if bought:
-        pivot, cause = _wrong_purchase(expert, states)
-        summary = f"bought for score {states[-1].score:.2f}"
-    else:
-        feasible = [k for k in range(len(actions)) if k + distances[k] <= protocol.max_steps] or [0]
-        nearest = min(feasible, key=lambda step: (distances[step], step))
+    if states[-1].page is not Page.DONE:
+        limit = max_steps or protocol.max_steps
+        feasible = [step for step in range(len(actions)) if step + distances[step] <= limit] or [0]
+        nearest = min(feasible, key=distances.__getitem__)
         pivot, cause = _mistake(expert, states, valid, nearest)
-        summary = f"bought nothing in {len(actions)} steps"
+        summary, outcome = f"bought nothing in {len(actions)} steps: {cause}", "failure"
+    elif not expert.is_best(states[-1].score):
+        pivot, cause = _wrong_purchase(expert, states)
+        summary, outcome = f"bought for score {states[-1].score:.2f}: {cause}", "failure"
+    else:
+        late = next((step for step in range(len(actions)) if distances[step + 1] >= distances[step]), None)
+        if late is None:
+            return Diagnosis("bought the right product with the right options", "success")
+        pivot, cause = _mistake(expert, states, valid, late)
+        summary, outcome = f"bought the right product in {len(actions)} steps: {cause}", "success_but_inefficient"
     plan = expert.in_words(expert.route(states[pivot]))
-    return Diagnosis(f"{summary}: {cause}", "failure", root_cause=str(cause), suggestion=plan, pivot=pivot)
+    return Diagnosis(summary, outcome, root_cause=str(cause), suggestion=plan, pivot=pivot)
 
 
 def _replay(expert: Expert, actions: Sequence[str], protocol: Protocol) -> tuple[list[State], list[bool]]:
@@ -75,16 +86,6 @@ def _replay(expert: Expert, actions: Sequence[str], protocol: Protocol) -> tuple
         states.append(turn.state)
         valid.append(turn.valid)
     return states, valid
-
-
-def _success(expert: Expert, states: list[State], valid: list[bool], distances: list[int]) -> Diagnosis:
-    late = next((k for k in range(len(valid)) if distances[k + 1] >= distances[k]), None)
-    if late is None:
-        return Diagnosis("bought the right product with the right options", "success")
-    _, cause = _mistake(expert, states, valid, late)
-    plan = expert.in_words(expert.route(states[late]))
-    summary = f"bought the right product in {len(valid)} steps: {cause}"
-    return Diagnosis(summary, "success_but_inefficient", root_cause=str(cause), suggestion=plan, pivot=late)
 
 
 def _wrong_purchase(expert: Expert, states: list[State]) -> tuple[int, RootCause]:

@@ -109,7 +109,11 @@ class Expert:
 
     def is_right(self, position: int) -> bool:
         """Whether a product, bought with the right options, gives the most that can be had."""
-        return self.worth(position) >= self.best - _TOLERANCE
+        return self.is_best(self.worth(position))
+
+    def is_best(self, reward: float) -> bool:
+        """Whether a reward is the most that can be had."""
+        return reward >= self.best - _TOLERANCE
 
     def route(self, state: State, wording: Wording = Wording.FULL) -> tuple[str, ...]:
         """The actions that lead from a state to the best purchase.

@@ -1,10 +1,10 @@
 """Ways to shop for a warm start: an expert, a careless shopper, and a noisy one who mends his mistakes.
 
-The mix teaches more than flawless play would: careless purchases fail in the ways that a reflection can name and a retry
-can repair, and noisy ones show the way back. Each step says whether it is worth imitating. Not worth it are a noisy
-shopper's mistakes, and every click on a product that only someone who knows the catalogue could have preferred: a policy
-that sees the page alone would learn to guess product ids from it. Careless steps are imitated, so that a fresh policy
-has something left to learn.
+The mix teaches more than flawless play would: careless purchases fail in the ways that a reflection can name and a
+retry can repair, and noisy ones show the way back. Each step says whether it is worth imitating. Not worth it are a
+noisy shopper's mistakes, and every click on a product that only someone who knows the catalogue could have preferred: a
+policy that sees the page alone would learn to guess product ids from it. Careless steps are imitated, so that a fresh
+policy has something left to learn.
 """
 
 from __future__ import annotations
