@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .goals import Goal
 from .pages import ALL_SECTIONS, BACK, BUY, LINK, NEXT, PREVIOUS, SEARCH, Pages, address
 from .protocols import Protocol
-from .reward import evaluate
+from .reward import Reward, evaluate
 from .state import START, Page, State
 
 
@@ -67,6 +67,13 @@ def advance(pages: Pages, goal: Goal, state: State, action: str, protocol: Proto
     return Turn(reached._replace(last_action=action, repeats=repeats), following is not None, ended)
 
 
+def judge(pages: Pages, goal: Goal, state: State, *, strict: bool = False) -> Reward:
+    """What buying the item looked at, with the options chosen, would be worth."""
+    catalogue, chosen = pages.catalogue, [value for _, value in state.options]
+    product, price = catalogue.products[state.product], catalogue.prices[state.product]
+    return evaluate(product, price, chosen, goal, catalogue.nouns, strict=strict)
+
+
 def _follow(
     pages: Pages, goal: Goal, state: State, name: str, argument: str, protocol: Protocol, strict: bool
 ) -> State | None:
@@ -79,7 +86,7 @@ def _follow(
     if target is None:
         return None
     if argument == BUY.lower():
-        return _buy(pages, goal, state, strict)
+        return state._replace(page=Page.DONE, reward=judge(pages, goal, state, strict=strict))
     if argument == BACK.lower():
         return START
     if argument == NEXT.lower() and _page_by_address(pages, state) is Page.RESULTS:
@@ -106,19 +113,6 @@ def _previous(pages: Pages, state: State) -> State:
         case Page.SECTION:
             return state._replace(page=Page.ITEM, section="")
     return _results(state, state.query, state.number)
-
-
-def _buy(pages: Pages, goal: Goal, state: State, strict: bool) -> State:
-    catalogue = pages.catalogue
-    reward = evaluate(
-        catalogue.products[state.product],
-        catalogue.prices[state.product],
-        [value for _, value in state.options],
-        goal,
-        catalogue.nouns,
-        strict=strict,
-    )
-    return state._replace(page=Page.DONE, reward=reward)
 
 
 def _page_by_address(pages: Pages, state: State) -> Page:

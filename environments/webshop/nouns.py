@@ -42,19 +42,16 @@ class TitleNouns:
     """Finds the nouns of titles and remembers them.
 
     Args:
-        table: Nouns by title, where they are known; titles outside it fall back to the rule.
-        rule: A named rule; the best one installed when None.
+        table: Nouns by title, where they are known; other titles get their content words. Without a table the best
+            rule installed is used.
     """
 
-    def __init__(
-        self, table: Mapping[str, tuple[str, ...]] | None = None, rule: tuple[str, Rule] | None = None
-    ) -> None:
-        name, self._rule = rule or installed_rule()
+    def __init__(self, table: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self._known: dict[str, tuple[str, ...]] = dict(table or {})
-        if table:
+        self.name, self._rule = installed_rule()
+        if table is not None:
             digest = hashlib.sha256(json.dumps(sorted(self._known.items())).encode()).hexdigest()[:12]
-            name = f"table-{digest}+{name}"
-        self.name = name
+            self.name, self._rule = f"table-{digest}", content_words
 
     def __call__(self, title: str) -> tuple[str, ...]:
         """Lower-case nouns in order, repeats kept."""

@@ -26,6 +26,7 @@ BUY = "Buy Now"
 SECTIONS = ("Description", "Features", "Reviews")
 ALL_SECTIONS = (*SECTIONS, "Attributes")
 """Upstream has an Attributes section without a button to it; an option of that name opens it."""
+_BUTTONS = (BACK, PREVIOUS, NEXT, *SECTIONS, BUY)
 HITS = 50
 """A search finds at most this many products."""
 LINK = "\0link"
@@ -125,6 +126,15 @@ class Pages:
                 return {BACK.lower(): BUTTON, PREVIOUS.lower(): BUTTON}
             case Page.DONE:
                 return {}
+
+    def texts(self, state: State) -> tuple[str, ...]:
+        """What can be clicked, as it is written on the page; without what looks like a button and does nothing."""
+        written = {text.lower(): text for text in _BUTTONS}
+        return tuple(
+            text.upper() if target == LINK else written.get(text, text)
+            for text, target in self.clickables(state).items()
+            if text != SEARCH.lower()
+        )
 
     def shown(self, state: State) -> tuple[int, ...]:
         """Catalogue positions of the products on a results page."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from r3lbench.errors import BadData
+
 
 class GoalKind(StrEnum):
     """Where goals come from."""
@@ -76,10 +78,11 @@ _MARGIN = 2
 def small_splits(goals: int) -> dict[str, range]:
     """Splits of a small set of goals: a tenth, at most 500, for test; as many for dev; the rest for training.
 
-    Fewer than three goals serve in every split, as then nothing can be held out.
+    Raises:
+        BadData: There are fewer goals than splits.
     """
     if goals < len(SPLITS):
-        return dict.fromkeys(SPLITS, range(goals))
+        raise BadData(f"{goals} goals cannot be split into {', '.join(SPLITS)}; use more products")
     held_out = min(500, max(1, goals // 10))
     return {
         "test": range(held_out),
@@ -108,12 +111,12 @@ PROTOCOLS = {
             repeat_limit=2,
             repeat_exempt=("next", "prev", "search"),
         ),
-        # GiGPO (arXiv 2505.10978, verl-agent): 10 for success and nothing else. It validates on its test goals, so its
-        # dev split is the test split.
+        # GiGPO (arXiv 2505.10978, verl-agent): 10 for success and nothing else; an action that does nothing costs 0.1.
+        # It trains on all goals from 500 on; the first 500 of them are our dev split.
         Protocol(
             "gigpo",
             goals=GoalKind.SYNTHETIC,
-            splits=(("test", (0, 500)), ("dev", (0, 500)), ("train", (500, None))),
+            splits=(("test", (0, 500)), ("dev", (500, 1000)), ("train", (1000, None))),
             success_reward=10.0,
             invalid_reward=-0.1,
             search_anywhere=False,

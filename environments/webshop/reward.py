@@ -26,9 +26,9 @@ _COLOUR_NAMES = """
     caramel champagne charcoal cheetah chestnut chocolate christmas coffee cognac copper coral cranberry cream crystal
     dark denim eggplant elephant espresso fuchsia gold granite grape graphite grass gray green grey heather indigo ivory
     ivy khaki lavender lemon leopard light lilac lime magenta maroon mauve merlot midnight mint mocha multicolor
-    mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red rose royal rust sand sapphire
-    seashell silver skull slate steel stone stonewash sunflower tan taupe teal tiger turquoise violet walnut wheat white
-    wine yellow
+    mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red rose royal rust sand
+    sapphire seashell silver skull slate steel stone stonewash sunflower tan taupe teal tiger turquoise violet walnut
+    wheat white wine yellow
 """
 COLOURS = tuple(_COLOUR_NAMES.split())
 """Names that stand for a whole option value; the first one found inside it wins."""
