@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from r3lbench.engines.engine import Completion, Engine, Request
+from r3lbench.rollout.meter import Meter
 
 T = TypeVar("T")
 
@@ -20,10 +22,12 @@ class Waves:
 
     Args:
         engine: Who answers; None where nobody speaks (scripted or oracle play).
+        meter: Where the engine's work is charged, by purpose.
     """
 
-    def __init__(self, engine: Engine | None) -> None:
+    def __init__(self, engine: Engine | None, meter: Meter | None = None) -> None:
         self.engine = engine
+        self.meter = Meter() if meter is None else meter
         self._live = 1
         self._waiting: list[tuple[Request, asyncio.Future[Completion]]] = []
 
@@ -73,6 +77,7 @@ class Waves:
         purpose = min(request.purpose for request, _ in self._waiting)
         wave = sorted((pair for pair in self._waiting if pair[0].purpose == purpose), key=lambda pair: pair[0].key)
         self._waiting = [pair for pair in self._waiting if pair[0].purpose != purpose]
+        before = replace(self.engine.work)
         try:
             completions = self.engine.wave([request for request, _ in wave])
         except Exception as error:  # noqa: BLE001 - handed to every coroutine that waits
@@ -80,6 +85,13 @@ class Waves:
                 if not future.done():
                     future.set_exception(error)
             return
+        after = self.engine.work
+        self.meter.add(
+            purpose,
+            generated_tokens=after.generated - before.generated,
+            prefilled_tokens=after.prefilled - before.prefilled,
+            reused_tokens=after.reused - before.reused,
+        )
         for (_, future), completion in zip(wave, completions, strict=True):
             if not future.done():
                 future.set_result(completion)

@@ -1,0 +1,168 @@
+"""What a person sees while a command works: tables and bars on a terminal, plain lines elsewhere, nothing if quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def make_console(*, quiet: bool) -> Console:
+    """A console on standard output; lines are never wrapped when it is not a terminal."""
+    console = Console(quiet=quiet, highlight=False)
+    if not console.is_terminal:
+        console = Console(quiet=quiet, highlight=False, width=200, no_color=True)
+    return console
+
+
+class RunProgress:
+    """Shows a training run.
+
+    Args:
+        console: Where.
+        updates: Updates the run is to make, if known.
+    """
+
+    _COLUMNS = (
+        ("update", 6),
+        ("success", 7),
+        ("score", 6),
+        ("retries", 7),
+        ("retry+", 6),
+        ("valid", 6),
+        ("loss", 8),
+        ("entropy", 7),
+        ("tokens", 9),
+        ("env steps", 9),
+        ("seconds", 7),
+    )
+
+    def __init__(self, console: Console, updates: int | None) -> None:
+        self.console = console
+        self.updates = updates
+        self._bars: Progress | None = None
+        self._headed = False
+        self._task: Any = None
+
+    def __enter__(self) -> RunProgress:
+        """Start the bars on a terminal."""
+        if self.console.is_terminal and not self.console.quiet:
+            self._bars = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the bars."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def evaluating(self, update: int, mode: str, tasks: int) -> Callable[[], None]:
+        """Show a bar over the panel's tasks."""
+        if self._bars is None:
+            return lambda: None
+        bars = self._bars
+        bar = bars.add_task(f"evaluating ({mode}) after update {update}", total=tasks)
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            count += 1
+            bars.advance(bar)
+            if count == tasks:
+                bars.remove_task(bar)
+
+        return tick
+
+    def evaluated(self, update: int, mode: str, means: dict[str, float]) -> None:
+        """Print the means."""
+        self._headed = False
+        line = (
+            f"[bold]evaluation[/bold] after update {update:<4} {mode:<8} success {_share(means['success'])}   "
+            f"score {means['score']:.3f}   steps {means['steps']:.1f}   invalid actions {_share(means['invalid'])}   "
+            f"({means['tasks']:.0f} tasks)"
+        )
+        self.console.print(line)
+
+    def updated(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+        """Print a row, and move the bar over updates."""
+        if not self._headed:
+            self.console.print(Text("  ".join(name.rjust(width) for name, width in self._COLUMNS), style="dim"))
+            self._headed = True
+        explore, learn = metrics["explore"], metrics["learn"]
+        cost = metrics["cost"]
+        cells = (
+            f"{metrics['update']}",
+            _share(explore["success"]),
+            _number(explore["score"]),
+            f"{explore['retries']:.0f}",
+            _share(explore["retry_improved"]),
+            _share(explore["reflection_valid"]),
+            f"{learn['loss']:+.4f}",
+            f"{learn['entropy']:.3f}",
+            f"{_total(cost, 'generated_tokens'):,}",
+            f"{_total(cost, 'env_steps'):,}",
+            f"{timings['explore'] + timings['learn'] + timings['record']:.1f}",
+        )
+        row = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._COLUMNS, strict=True))
+        self.console.print(row)
+        if self._bars is not None and self.updates:
+            if self._task is None:
+                self._task = self._bars.add_task("training", total=self.updates)
+            self._bars.update(self._task, completed=metrics["update"])
+
+
+def summary_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table; the first column is left-aligned, the others are numbers."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def before_after(evaluation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:
+    """Rows of the closing table: measure, before, after, difference."""
+    rows = []
+    for mode in evaluation["before"]:
+        before, after = evaluation["before"][mode], evaluation["after"][mode]
+        for measure in ("success", "score"):
+            change = after[measure] - before[measure]
+            rows.append([f"{measure}, {mode}", f"{before[measure]:.3f}", f"{after[measure]:.3f}", f"{change:+.3f}"])
+    return rows
+
+
+def working(console: Console, what: str) -> AbstractContextManager[Any]:
+    """A spinner for a step that takes a while; a plain line when the console is no terminal."""
+    if console.quiet:
+        return nullcontext()
+    if not console.is_terminal:
+        console.print(what)
+        return nullcontext()
+    return console.status(what)
+
+
+def _total(cost: Mapping[str, Mapping[str, int]], name: str) -> int:
+    return sum(counts.get(name, 0) for purpose, counts in cost.items() if purpose != "evaluate")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,233 @@
+"""The run folder: a record that describes itself.
+
+::
+
+    manifest.json        what was run: revision, packages, hardware, configuration, panels, privileges
+    metrics.jsonl        one line per update; depends on seed and machine only, never on the clock
+    timings.jsonl        one line per update: seconds by phase
+    evaluation.jsonl     one line per evaluated task: update, mode, task, return, score, success, steps
+    trees/u000001.jsonl.gz   one line per group: episode tree, token forest, attempts, reflections, terms
+    checkpoints/         the last two, to resume from
+    policy/              the trained policy as a Hugging Face folder
+    result.json          the summary; written last, so its presence means that the run is complete
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import r3lbench
+from r3lbench.errors import BadCheckpoint, R3LBenchError
+from r3lbench.files import append_line, gzip_lines, to_json, write_atomic
+from r3lbench.rollout.group import Attempt, Group
+from r3lbench.tokens import Term
+
+FORMAT = 1
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gymnasium", "pydantic", "rapidfuzz")
+_GROWING = ("metrics.jsonl", "timings.jsonl", "evaluation.jsonl")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Writes and reads one run's record."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, manifest: Mapping[str, Any]) -> RunFolder:
+        """Begin a record.
+
+        Raises:
+            R3LBenchError: The folder holds something already; nothing is overwritten.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomic(path / "manifest.json", to_json(manifest, indent=2))
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a record.
+
+        Raises:
+            BadCheckpoint: It is none.
+        """
+        folder = cls(path)
+        _ = folder.manifest
+        return folder
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What was run."""
+        manifest = self._read("manifest.json")
+        if manifest.get("format") != FORMAT or "config" not in manifest:
+            raise BadCheckpoint(f"{self.path / 'manifest.json'} is not a manifest of a run (format {FORMAT})")
+        return manifest
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The summary; None while the run is not complete."""
+        return self._read("result.json") if (self.path / "result.json").is_file() else None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dictionary per update."""
+        return list(self._lines("metrics.jsonl"))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """One dictionary per evaluated task."""
+        return list(self._lines("evaluation.jsonl"))
+
+    def timings(self) -> list[dict[str, Any]]:
+        """One dictionary per update."""
+        return list(self._lines("timings.jsonl"))
+
+    def append(self, name: str, value: Mapping[str, Any]) -> None:
+        """Append a line to one of the growing files."""
+        append_line(self.path / name, value)
+
+    def write_groups(self, update: int, groups: Sequence[Group], terms: Sequence[Sequence[Term]]) -> None:
+        """Record an update's groups with both trees."""
+        folder = self.path / "trees"
+        folder.mkdir(exist_ok=True)
+        lines = [group_json(group, of) for group, of in zip(groups, terms, strict=True)]
+        write_atomic(folder / f"u{update:06d}.jsonl.gz", gzip_lines(lines))
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write the summary."""
+        write_atomic(self.path / "result.json", to_json(result, indent=2))
+
+    def offsets(self) -> dict[str, int]:
+        """Sizes of the growing files, for a checkpoint."""
+        return {name: (self.path / name).stat().st_size if (self.path / name).exists() else 0 for name in _GROWING}
+
+    def rewind(self, offsets: Mapping[str, int], update: int) -> None:
+        """Cut off what was written after a checkpoint."""
+        for name in _GROWING:
+            file = self.path / name
+            if file.exists():
+                kept = file.read_bytes()[: offsets.get(name, 0)]
+                if len(kept) < offsets.get(name, 0):
+                    raise BadCheckpoint(f"{file} is shorter than the checkpoint says; the run cannot be resumed")
+                write_atomic(file, kept)
+        for tree in sorted((self.path / "trees").glob("u*.jsonl.gz")):
+            if int(tree.name[1:7]) > update:
+                tree.unlink()
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.path / name).read_bytes())
+        except OSError as error:
+            raise BadCheckpoint(f"{self.path} is not a run folder: {name} cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise BadCheckpoint(f"{self.path / name} is damaged: {error}") from error
+        if not isinstance(value, dict):
+            raise BadCheckpoint(f"{self.path / name} is damaged: an object was expected")
+        return value
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        file = self.path / name
+        if not file.exists():
+            return
+        for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise BadCheckpoint(f"{file} is damaged in line {number}: {error}") from error
+
+
+def group_json(group: Group, terms: Sequence[Term]) -> dict[str, Any]:
+    """A group as recorded."""
+    return {
+        "key": group.key,
+        "task": group.task.id,
+        "task_key": group.task.key,
+        "states": [state.to_json() for state in group.tree],
+        "segments": group.forest.to_json(),
+        "attempts": [_attempt_json(attempt) for attempt in group.attempts],
+        "reflections": [{"of": of.key, **reflection.to_json()} for of, reflection in group.reflections],
+        "terms": [term.to_json() for term in terms],
+    }
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "key": attempt.key,
+        "base": None if attempt.base is None else attempt.base.key,
+        "pivot": attempt.pivot,
+        "guidance": attempt.guidance,
+        "diverged": attempt.diverged,
+        "ended": attempt.ended.value,
+        "leaf": attempt.trajectory.leaf.id,
+        "return": attempt.ret,
+        "score": attempt.score,
+        "success": attempt.success,
+        "turns": [[turn.prompt_node, turn.node] for turn in attempt.turns],
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Where and with what a run is made."""
+    return {
+        "format": FORMAT,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "r3lbench": r3lbench.__version__,
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """Git revision of the checkout this package runs from, with ``+`` when it has changes; None outside of one."""
+    source = Path(__file__).resolve().parent
+    git = ["git", "-C", str(source)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+        subprocess.run(tracked, capture_output=True, check=True)
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if dirty.stdout.strip() else "")
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

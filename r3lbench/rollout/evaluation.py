@@ -1,0 +1,78 @@
+"""First attempts on a fixed panel: how good a policy is, without reflection, retry or memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from r3lbench.rollout.group import Attempt, Group, Rollout
+from r3lbench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one evaluated task came to."""
+
+    task: str
+    ret: float
+    score: float
+    success: bool
+    steps: int
+    invalid: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As recorded."""
+        return {
+            "task": self.task,
+            "return": self.ret,
+            "score": self.score,
+            "success": self.success,
+            "steps": self.steps,
+            "invalid": self.invalid,
+        }
+
+
+async def evaluate(
+    rollout: Rollout, tasks: Sequence[Task], mode: str, *, done: Callable[[], None] | None = None
+) -> list[Score]:
+    """Play every task once.
+
+    Draws depend on seed, mode and task only, so two policies evaluated with one seed see the same random numbers.
+
+    Args:
+        rollout: With ``first_purpose="evaluate"`` and the mode's sampling.
+        tasks: Which tasks, in the order of the result.
+        mode: Name of the way of drawing, part of the random streams' names.
+        done: Called after each episode.
+    """
+
+    async def play(task: Task) -> Score:
+        group = Group(task, f"evaluate/{mode}/{task.id}", rollout)
+        attempt = (await group.attempt(1))[0]
+        if done is not None:
+            done()
+        return _score(attempt)
+
+    return await rollout.waves.gather(play(task) for task in tasks)
+
+
+def summary(scores: Sequence[Score]) -> dict[str, float]:
+    """Means over tasks: success rate, score, return, steps, and the share of invalid actions."""
+    count = len(scores)
+    steps = sum(score.steps for score in scores)
+    return {
+        "tasks": count,
+        "success": sum(score.success for score in scores) / count,
+        "score": math.fsum(score.score for score in scores) / count,
+        "return": math.fsum(score.ret for score in scores) / count,
+        "steps": steps / count,
+        "invalid": sum(score.invalid for score in scores) / max(1, steps),
+    }
+
+
+def _score(attempt: Attempt) -> Score:
+    states = attempt.trajectory.states[1:]
+    invalid = sum(not state.valid for state in states)
+    return Score(attempt.trajectory.task.id, attempt.ret, attempt.score, attempt.success, attempt.steps, invalid)

@@ -1,0 +1,261 @@
+"""``python -m r3lbench.run --method r3l --env webshop``: train, evaluate, record, print a result."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from r3lbench import config as configuration
+from r3lbench.agent import Agent
+from r3lbench.baseline import Baseline
+from r3lbench.config import BudgetConfig, EvaluationConfig, PolicyConfig, ReflectionConfig, SamplingConfig, Strict
+from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
+from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.files import write_atomic
+from r3lbench.policies.loading import CARD, Policy, find_policy, load_policy
+from r3lbench.recording import RunFolder, provenance
+from r3lbench.registry import REFLECTORS, make
+from r3lbench.training.learner import Optimiser
+from r3lbench.training.trainer import Settings, Trainer
+
+PROG = "r3lbench run"
+NAMES = {"method": "r3l", "env": "webshop", "agent": "chat", "policy": "tiny"}
+
+
+class RunConfig(Strict):
+    """Settings of a training run. ``method``, ``env`` and ``agent`` take the fields of what they name."""
+
+    method: Any = None
+    env: Any = None
+    agent: Any = None
+    policy: PolicyConfig = PolicyConfig()
+    seed: int = Field(0, ge=0)
+    """Of everything: same seed, same machine, same bytes."""
+    tasks_per_update: int = Field(8, ge=1)
+    """Groups explored per update."""
+    budget: BudgetConfig = BudgetConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    reflection: ReflectionConfig = ReflectionConfig()
+    optimiser: Optimiser = Optimiser()
+    checkpoint_every: int = Field(5, ge=1)
+    """Updates between checkpoints."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of the model; 0: PyTorch's choice. Part of what makes a run reproducible."""
+    out: str | None = None
+    """Folder of the record; runs/ENV-METHOD-POLICY-sSEED if None."""
+    resume: str | None = None
+    """Folder of a run to go on with; its own settings apply and no others."""
+    quiet: bool = False
+    """Print nothing but errors."""
+
+
+def suits(names: Mapping[str, str]) -> dict[str, Any]:
+    """Settings that suit the chosen policy, from its card; those of the environment only for the one it was made on."""
+    source = find_policy(names["policy"], names["env"])
+    defaults = json.loads(json.dumps(source.defaults))
+    if source.card.get("environment") != names["env"]:
+        defaults.pop("env", None)
+    if names["agent"] != "chat":
+        defaults.pop("agent", None)
+    return {key: value for key, value in defaults.items() if key in RunConfig.model_fields}
+
+
+def parse(argv: Sequence[str]) -> RunConfig:
+    """A run's configuration from flags; ``--resume`` takes it from the record."""
+    resume = _resumed(argv)
+    if resume is None:
+        parsed: RunConfig = configuration.parse(
+            RunConfig,
+            argv,
+            names=NAMES,
+            defaults_of=suits,
+            prog=PROG,
+            description="Train a policy with one method on one environment, evaluate it on held-out tasks, record it.",
+        )
+        return parsed
+    values = RunFolder.open(Path(resume)).manifest["config"]
+    names = {kind: values[kind]["name"] for kind in NAMES}
+    model = configuration.with_plugins(RunConfig, names, configuration.PLUGINS)
+    restored: RunConfig = configuration.validate(model, values, f"{resume}/manifest.json")
+    return restored.model_copy(update={"resume": resume, "out": resume, "quiet": "--quiet" in argv})
+
+
+def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any) -> Trainer:
+    """The trainer that a configuration describes."""
+    method, agent = config.method, config.agent
+    assert isinstance(method, Baseline) and isinstance(agent, Agent)
+    return Trainer(
+        method=method.model_copy(deep=True),
+        agent=agent,
+        policy=policy,
+        make_env=partial(make, config.env.name, **configuration.options_of(config.env)),
+        settings=Settings(
+            seed=config.seed,
+            tasks_per_update=config.tasks_per_update,
+            checkpoint_every=config.checkpoint_every,
+            sampling=config.sampling,
+            reflection=config.reflection,
+            budget=config.budget,
+            evaluation=config.evaluation,
+        ),
+        optimiser=config.optimiser,
+        folder=folder,
+        progress=progress,
+    )
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Carry out a run; returns its summary (see ``Trainer.run``).
+
+    Raises:
+        R3LBenchError: Something a user can mend.
+    """
+    console = make_console(quiet=config.quiet)
+    if not config.agent.speaks:
+        raise BadConfig(
+            f"the agent {config.agent.name!r} has no model to train; use --agent chat, or r3lbench evaluate"
+        )
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    source = find_policy(config.policy.name, config.env.name)
+    path = _folder(config)
+    if config.resume is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
+    with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
+        policy = load_policy(source, device=_device(config.policy.device))
+        probe = make(config.env.name, **configuration.options_of(config.env))
+        panels = {split: probe.panel(split) for split in probe.splits}
+    if config.resume is None:
+        folder = RunFolder.create(path, _manifest(config, policy, panels))
+    else:
+        folder = RunFolder.open(path)
+        _check_same(folder, policy, panels)
+        if (result := folder.result) is not None:
+            console.print(f"{path} is complete already; nothing to do")
+            return result
+    held_out = panels[config.evaluation.split or probe.splits[-1]]
+    console.print(
+        f"[bold]{config.method.name}[/bold] on [bold]{probe.name}[/bold], policy {source.name}, seed {config.seed}"
+    )
+    console.print(
+        f"held-out panel {held_out.split}: {len(held_out)} tasks, hash {held_out.hash[:12]}; record in {path}"
+    )
+    with RunProgress(console, config.budget.updates) as progress:
+        trainer = build(config, folder, policy, progress)
+        if config.resume is not None:
+            trainer.resume()
+        result = trainer.run()
+    export(folder.path / "policy", policy)
+    title = f"{config.method.name} on {probe.name} after {result['updates']} updates ({result['seconds']:.0f} s of training)"
+    console.print()
+    console.print(summary_table(title, ("", "before", "after", "change"), before_after(result["evaluation"])))
+    console.print(f"recorded in {path}; compare runs with: python -m r3lbench.leaderboard {path.parent}")
+    return result
+
+
+def export(folder: Path, policy: Policy) -> None:
+    """Write the policy as a Hugging Face folder, with the card it came with."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    policy.model.save_pretrained(temporary)
+    policy.tokenizer.save_pretrained(temporary)
+    if policy.source.card:
+        card = {key: policy.source.card[key] for key in ("environment", "defaults") if key in policy.source.card}
+        write_atomic(temporary / CARD, (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+
+
+def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
+    reflector = {"self": "report", "oracle": "oracle"}.get(str(getattr(config.method, "reflection", "")))
+    sees = {"agent": sorted(config.agent.sees)}
+    if reflector is not None:
+        sees[f"reflector {reflector}"] = sorted(REFLECTORS.load(reflector).sees)
+    values = configuration.dump(config)
+    values.pop("resume")
+    return {
+        **provenance(),
+        "config": values,
+        "env": next(iter(panels.values())).env,
+        "panels": {
+            split: {"tasks": len(panel), "hash": panel.hash, "settings": panel.settings}
+            for split, panel in panels.items()
+        },
+        "policy": {
+            "name": policy.source.name,
+            "digest": policy.digest,
+            "parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
+        },
+        "sees": sees,
+    }
+
+
+def _check_same(folder: RunFolder, policy: Policy, panels: Mapping[str, Any]) -> None:
+    manifest = folder.manifest
+    if manifest["policy"]["digest"] != policy.digest:
+        raise R3LBenchError(
+            f"{folder.path} began from another version of the policy {policy.source.name}; start a new run"
+        )
+    for split, panel in panels.items():
+        if manifest["panels"].get(split, {}).get("hash") != panel.hash:
+            raise R3LBenchError(f"{folder.path} was begun on other {split} tasks (panel hash differs); start a new run")
+
+
+def _folder(config: RunConfig) -> Path:
+    if config.out is not None:
+        return Path(config.out)
+    policy = Path(config.policy.name).name
+    return Path("runs") / f"{config.env.name}-{config.method.name}-{policy}-s{config.seed}"
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadConfig(f"--policy.device {name}: no such device; use cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise BadConfig(f"--policy.device {name}: this PyTorch sees no GPU")
+    return name
+
+
+def _resumed(argv: Sequence[str]) -> str | None:
+    flags = [part for argument in argv for part in argument.split("=", 1)]
+    if "--resume" not in flags:
+        return None
+    position = flags.index("--resume")
+    if position + 1 >= len(flags) or flags[position + 1].startswith("--"):
+        raise BadConfig("--resume needs the folder of a run")
+    others = [flag for index, flag in enumerate(flags) if index not in (position, position + 1) and flag != "--quiet"]
+    if others:
+        raise BadConfig(f"--resume goes on with the run's own settings; {others[0]} cannot be given beside it")
+    return flags[position + 1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    try:
+        run(parse(sys.argv[1:] if argv is None else argv))
+    except R3LBenchError as error:
+        return configuration.fail(error, PROG)
+    except KeyboardInterrupt:
+        print(f"{PROG}: interrupted; go on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
