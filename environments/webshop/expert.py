@@ -200,11 +200,6 @@ def click(text: str) -> str:
     return f"click[{text}]"
 
 
-def expert_action(pages: Pages, goal: Goal, state: State, *, strict: bool = False) -> str | None:
-    """The first action of the expert's route; None when there is nothing left to do."""
-    return next(iter(Expert(pages, goal, strict).route(state)), None)
-
-
 def _assign(candidates: Sequence[Sequence[tuple[str, str]]], taken: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """One (group, value) for as many wishes as possible, each group at most once; earlier candidates preferred."""
     if not candidates:
