@@ -156,7 +156,8 @@ def run(config: RunConfig) -> dict[str, Any]:
             trainer.resume()
         result = trainer.run()
     export(folder.path / "policy", policy)
-    title = f"{config.method.name} on {probe.name} after {result['updates']} updates ({result['seconds']:.0f} s of training)"
+    spent = f"{result['updates']} updates, {result['seconds']:.0f} s of training"
+    title = f"{config.method.name} on {probe.name}: {spent}"
     console.print()
     console.print(summary_table(title, ("", "before", "after", "change"), before_after(result["evaluation"])))
     console.print(f"recorded in {path}; compare runs with: python -m r3lbench.leaderboard {path.parent}")
