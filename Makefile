@@ -9,6 +9,7 @@ ENV ?= webshop
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SMOKE := runs/smoke
 
 .PHONY: run test smoke lint types pytest
 
@@ -16,7 +17,9 @@ run: $(INSTALLED)
 	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) $(ARGS)
 
 smoke: $(INSTALLED)
-	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) --smoke $(ARGS)
+	rm -rf $(SMOKE)
+	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) --out $(SMOKE) --budget.updates 1 \
+		--tasks-per-update 2 --method.group-size 4 --evaluation.tasks 8 $(ARGS)
 
 test: lint types pytest
 

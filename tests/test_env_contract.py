@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis.errors import Flaky
 
@@ -24,3 +27,10 @@ def test_a_fault_is_found_by_the_test_for_it(name: str) -> None:
     test, arguments = FOUND_BY[name]
     with pytest.raises((AssertionError, R3LBenchError, UnicodeEncodeError, Flaky)):
         getattr(Contract(), test)(**arguments)
+
+
+@pytest.mark.parametrize("missing", ["pytest", "hypothesis"])
+def test_without_the_test_extra_the_contract_says_how_to_install_it(missing: str) -> None:
+    script = f"import sys; sys.modules['{missing}'] = None; import r3lbench; import r3lbench.testing"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert f"r3lbench.testing needs {missing}: pip install 'r3lbench[test]'" in done.stderr.splitlines()[-1]

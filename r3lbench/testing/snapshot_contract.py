@@ -157,7 +157,11 @@ def _episode(
 
 
 def _continued(env: TextEnv, snapshot: Snapshot, actions: Sequence[str]) -> list[View]:
-    return [view(env, *env.restore(snapshot)), *play(env, actions)]
+    before = env.replayed_steps
+    first = view(env, *env.restore(snapshot))
+    if snapshot.native is not None and snapshot.native.owner == env.native_owner:
+        assert env.replayed_steps == before, "a native handle leads back without a replay"
+    return [first, *play(env, actions)]
 
 
 def _one_line(error: Exception) -> None:

@@ -1,8 +1,9 @@
-"""Guess a number; an agent that bisects; a method that imitates its best attempt. Everything an extension needs."""
+"""Guess a number: an environment, an agent that speaks freely, and a method that imitates its best attempt."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, ClassVar
 
 from r3lbench import Outcome, Task, TaskPanel, TextEnv, register_agent, register_env
 from r3lbench.agent import Agent, Conversation, Turn
@@ -54,25 +55,27 @@ class Guess(TextEnv):
         return None if self.found else str(self.number)
 
 
-@register_agent("bisect")
-class Bisect(Agent):
-    """Halves what is left, remembering nothing but what was said."""
+@register_agent("digits")
+class Digits(Agent):
+    """Speaks freely; its action is the first number it writes."""
+
+    speaks: ClassVar[bool] = True
+
+    max_tokens: int = 8
+    """Longest reply, in tokens."""
 
     async def act(self, conversation: Conversation) -> Turn:
-        """The middle of what is left."""
-        low, high = 0, 99
-        for message in (*conversation.history, *conversation.pending):
-            words = message.content.rstrip(".").split()
-            if words[:3] == ["It", "is", "higher"]:
-                low = int(words[-1]) + 1
-            if words[:3] == ["It", "is", "lower"]:
-                high = int(words[-1]) - 1
-        action = str((low + high) // 2)
-        return Turn(action, action)
+        """Let the model speak, and look for a number."""
+        reply = await conversation.reply(max_tokens=self.max_tokens)
+        number = re.search("[0-9]{1,2}", reply.text)
+        return Turn(number[0] if number else "", reply.text, prompt_node=reply.prompt_node, node=reply.node)
 
 
 class BestOf(Baseline):
     """N attempts; the best is imitated."""
+
+    worst_too: bool = False
+    """Also unlearn the worst."""
 
     @property
     def loss(self) -> PolicyLoss:
@@ -84,6 +87,7 @@ class BestOf(Baseline):
         await group.attempt(self.group_size)
 
     def credit(self, group: Group) -> list[Term]:
-        """1 on the best, nothing on the others."""
-        best = max(group.attempts, key=lambda attempt: attempt.ret)
-        return [group.sample(best).term(1.0, label="best")]
+        """1 on the best, and -1 on the worst if asked for."""
+        ranked = sorted(group.attempts, key=lambda attempt: attempt.ret)
+        weights = {ranked[-1]: 1.0} | ({ranked[0]: -1.0} if self.worst_too and len(ranked) > 1 else {})
+        return [group.sample(attempt).term(weight, label="best") for attempt, weight in weights.items()]
