@@ -70,6 +70,11 @@ class R3L(Baseline):
     """Of the reports; the preset's if None."""
 
     @property
+    def reflectors(self) -> tuple[str, ...]:
+        """The one that writes the reports."""
+        return () if self.reflection == "none" else (_REFLECTOR[self.reflection],)
+
+    @property
     def loss(self) -> PolicyLoss:
         """Plain policy gradient."""
         return PolicyLoss(ratio=None, clip=None, aggregate=PRESETS[self.preset].aggregate)
@@ -83,10 +88,9 @@ class R3L(Baseline):
         await group.gather(self._improve(group, base) for base in bases)
 
     async def _improve(self, group: Group, base: Attempt) -> None:
-        temperature = self.reflection_temperature
-        if temperature is None:
-            temperature = PRESETS[self.preset].temperature
-        report = await group.reflect(base, _REFLECTOR[self.reflection], temperature=temperature)
+        chosen = self.reflection_temperature
+        temperature = PRESETS[self.preset].temperature if chosen is None else chosen
+        report = await group.reflect(base, *self.reflectors, temperature=temperature)
         if report.asks_for_retry and report.pivot is not None:
             at = report.pivot if self.restart == "pivot" else 0
             await group.retry(base, at=at, guidance=report.guidance)

@@ -141,7 +141,7 @@ class Voice:
     purpose: str
     key: str
     seed: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
 
     async def reply(self, node: int | None, messages: Sequence[Message], *, turn: int, max_tokens: int) -> Reply:
         """Append ``messages`` after ``node`` (None: open a conversation) and let the model answer.

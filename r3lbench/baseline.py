@@ -60,6 +60,11 @@ class Baseline(Plugin):
     """N: attempts per task, retries included."""
 
     @property
+    def reflectors(self) -> tuple[str, ...]:
+        """Names of the reflectors it uses; what they may see is recorded with every result."""
+        return ()
+
+    @property
     @abstractmethod
     def loss(self) -> PolicyLoss:
         """The loss its terms enter."""

@@ -180,10 +180,8 @@ def export(folder: Path, policy: Policy) -> None:
 
 
 def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
-    reflector = {"self": "report", "oracle": "oracle"}.get(str(getattr(config.method, "reflection", "")))
     sees = {"agent": sorted(config.agent.sees)}
-    if reflector is not None:
-        sees[f"reflector {reflector}"] = sorted(REFLECTORS.load(reflector).sees)
+    sees |= {f"reflector {name}": sorted(REFLECTORS.load(name).sees) for name in config.method.reflectors}
     values = configuration.dump(config)
     values.pop("resume")
     return {

@@ -108,6 +108,7 @@ def load_policy(source: Source, *, device: str = "cpu", dtype: torch.dtype = tor
         TemplateUnsuitable: Its chat template cannot carry a growing conversation.
     """
     local = Path(source.path).is_dir()
+    transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.path)
         model = transformers.AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype)
