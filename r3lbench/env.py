@@ -159,6 +159,7 @@ class TextEnv(gymnasium.Env[str, str]):
         self.replayed_steps = 0
         """Steps taken again by ``restore`` because no native handle was at hand, since construction."""
         self._running: _Episode | None = None
+        self._panels_made: dict[str, TaskPanel] = {}
         self._instance = object()
 
     # What an author writes
@@ -275,7 +276,7 @@ class TextEnv(gymnasium.Env[str, str]):
         split, index = parse_task_id(task_id)
         if split not in self.splits:
             raise UnknownName(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
-        return self.panel(split)[index]
+        return self._panel(split)[index]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode.
@@ -296,7 +297,7 @@ class TextEnv(gymnasium.Env[str, str]):
         if task_id is None:
             if split not in self.splits:
                 raise UnknownName(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
-            task_id = f"{split}/{int(self.np_random.integers(len(self.panel(split))))}"
+            task_id = f"{split}/{int(self.np_random.integers(len(self._panel(split))))}"
         return self._begin(self.resolve(task_id))
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -328,7 +329,7 @@ class TextEnv(gymnasium.Env[str, str]):
         payload = self.capture()
         return Snapshot(
             env=self.name,
-            panel=self.panel(episode.task.split).hash,
+            panel=self._panel(episode.task.split).hash,
             task=episode.task.id,
             actions=tuple(episode.actions),
             digest=self.digest(),
@@ -351,10 +352,10 @@ class TextEnv(gymnasium.Env[str, str]):
         if snapshot.env != self.name:
             raise BadSnapshot(f"the snapshot is of {snapshot.env}; this is {self.name}")
         task = self.resolve(snapshot.task)
-        if snapshot.panel != self.panel(task.split).hash:
+        if snapshot.panel != self._panel(task.split).hash:
             raise BadSnapshot(
                 f"the snapshot was taken on other tasks or settings of {self.name}: panel {snapshot.panel[:12]}, "
-                f"here {self.panel(task.split).hash[:12]}"
+                f"here {self._panel(task.split).hash[:12]}"
             )
         native = snapshot.native
         if native is not None and native.owner == self.native_owner:
@@ -388,6 +389,12 @@ class TextEnv(gymnasium.Env[str, str]):
         return self.observation if self.render_mode == "ansi" else None
 
     # Inside
+
+    def _panel(self, split: str) -> TaskPanel:
+        """The split's panel, made once: its hash is asked for at every snapshot."""
+        if split not in self._panels_made:
+            self._panels_made[split] = self.panel(split)
+        return self._panels_made[split]
 
     def _begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         self._running = None
