@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import gymnasium
 import numpy as np
 
-from r3lbench.errors import BadSnapshot, EpisodeOver, SnapshotDiverged, UnknownName
+from r3lbench.errors import BadSnapshot, EpisodeOver, SnapshotDiverged, StaleHandle, UnknownName
 from r3lbench.snapshot import NativeHandle, Snapshot, digest_of
 from r3lbench.spaces import UnicodeText
 from r3lbench.tasks import Task, TaskPanel, parse_task_id
@@ -213,7 +213,11 @@ class TextEnv(gymnasium.Env[str, str]):
         return None
 
     def reinstate(self, payload: Any) -> None:
-        """Return to a state that ``capture`` gave out; the task has been set by the caller."""
+        """Return to a state that ``capture`` gave out; the task has been set by the caller.
+
+        Raises:
+            StaleHandle: The payload can no longer be used; the actions are then replayed.
+        """
         raise NotImplementedError(f"{self.name} gave out a native handle but cannot take it back")
 
     @property
@@ -357,12 +361,7 @@ class TextEnv(gymnasium.Env[str, str]):
                 f"the snapshot was taken on other tasks or settings of {self.name}: panel {snapshot.panel[:12]}, "
                 f"here {self._panel(task.split).hash[:12]}"
             )
-        native = snapshot.native
-        if native is not None and native.owner == self.native_owner:
-            payload, *flags = native.payload
-            self._running = _Episode(task, list(snapshot.actions), *flags)
-            self.reinstate(payload)
-        else:
+        if not self._reinstated(task, snapshot):
             self._replay(task, snapshot)
         if self.digest() != snapshot.digest:
             self._running = None
@@ -401,6 +400,19 @@ class TextEnv(gymnasium.Env[str, str]):
         observation = self.start(task)
         self._running = _Episode(task, observation=observation)
         return observation, self._info()
+
+    def _reinstated(self, task: Task, snapshot: Snapshot) -> bool:
+        """Return by the native handle, if this instance owns it and can still use it."""
+        native = snapshot.native
+        if native is None or native.owner != self.native_owner:
+            return False
+        payload, *flags = native.payload
+        self._running = _Episode(task, list(snapshot.actions), *flags)
+        try:
+            self.reinstate(payload)
+        except StaleHandle:
+            return False
+        return True
 
     def _replay(self, task: Task, snapshot: Snapshot) -> None:
         self._begin(task)
@@ -442,8 +454,3 @@ def weighted_share(rubrics: Sequence[Rubric]) -> float:
     total = math.fsum(rubric.weight for rubric in rubrics)
     met = math.fsum(rubric.weight for rubric in rubrics if rubric.satisfied)
     return met / total if total > 0 else 0.0
-
-
-def settings_of(env: TextEnv) -> Mapping[str, Any]:
-    """What decides the meaning of the environment's tasks, as its default panel states it."""
-    return env.panel(env.splits[0]).settings

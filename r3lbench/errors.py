@@ -38,6 +38,10 @@ class BadSnapshot(R3LBenchError):
     """A snapshot is corrupt, or belongs to another environment, version, task or catalogue."""
 
 
+class StaleHandle(R3LBenchError):
+    """An environment cannot use a native handle it once gave out; the actions are replayed instead."""
+
+
 class SnapshotDiverged(R3LBenchError):
     """Replaying a snapshot's actions led to a state that looks different from the recorded one."""
 

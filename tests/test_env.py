@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from r3lbench import Outcome, Rubric, Task, TaskPanel, TextEnv
-from r3lbench.env import Fidelity, settings_of, weighted_share
-from r3lbench.errors import BadSnapshot, EpisodeOver, SnapshotDiverged, UnknownName
+from r3lbench.env import Fidelity, weighted_share
+from r3lbench.errors import BadSnapshot, EpisodeOver, SnapshotDiverged, StaleHandle, UnknownName
 from r3lbench.snapshot import Snapshot
 from tests.toy import Toy
 
@@ -226,5 +226,16 @@ def test_the_weighted_share_of_rubrics(rubrics: list[Rubric], share: float) -> N
     assert weighted_share(rubrics) == share
 
 
-def test_the_settings_are_those_of_the_default_panel() -> None:
-    assert settings_of(Toy(rooms=7)) == {"rooms": 7}
+def test_a_stale_native_handle_falls_back_to_replay() -> None:
+    class Forgetful(Toy):
+        def reinstate(self, payload: object) -> None:
+            raise StaleHandle("the handle is from before the last reset")
+
+    env = Forgetful()
+    env.reset(options={"task": "train/0"})
+    env.step("open")
+    snapshot = env.snapshot()
+    assert snapshot.native is not None
+    env.reset(options={"task": "train/1"})
+    env.restore(snapshot)
+    assert (env.actions, env.replayed_steps, env.digest()) == (("open",), 1, snapshot.digest)

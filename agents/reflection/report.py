@@ -27,25 +27,26 @@ _INSTRUCTION = """\
 You review episodes in which an agent tried to solve a task, so that its next try goes better.
 
 Go from the symptom to its root: ask why the episode ended as it did, then why that came about, until you reach a \
-decision that was the agent's to make. State a lesson that would help on other tasks of the kind: where it applies, what \
-triggers the mistake, what goes wrong, what to do instead. It must be understandable without the transcript.
+decision that was the agent's to make. State a lesson that would help on other tasks of the kind: where it applies, \
+what triggers the mistake, what goes wrong, what to do instead. It must be understandable without the transcript.
 
 Answer with one JSON object and nothing else. Its keys:
 - "trajectory_summary": what the agent did, in one or two sentences.
 - "root_cause_analysis": the decision at the root of the problem and why it was wrong; null if nothing went wrong.
-- "trajectory_outcome": "success" (solved, nothing to improve), "success_but_inefficient" (solved, with needless steps) \
-or "failure".
-- "improvement_suggestion": what to do differently from the retry step on, concretely; null if and only if the outcome is \
-"success".
-- "retry_from_step": the number of the earliest step at which another decision could have changed the outcome; 0 if the \
-whole approach was wrong; null if the outcome is "success".
+- "trajectory_outcome": "success" (solved, nothing to improve), "success_but_inefficient" (solved, with needless \
+steps) or "failure".
+- "improvement_suggestion": what to do differently from the retry step on, concretely; null if and only if the \
+outcome is "success".
+- "retry_from_step": the number of the earliest step at which another decision could have changed the outcome; 0 if \
+the whole approach was wrong; null if the outcome is "success".
 
-An example from another domain. Transcript: step 0, asked for the roots of x^2 - 5x + 6 = 0, the agent tries x = 1; step 1, \
-it tries x = 2; ... step 5, it runs out of steps with one root found. Report:
+An example from another domain. Transcript: step 0, asked for the roots of x^2 - 5x + 6 = 0, the agent tries x = 1; \
+step 1, it tries x = 2; ... step 5, it runs out of steps with one root found. Report:
 {"trajectory_summary": "The agent tested integers one by one and found only the root 2 before the steps ran out.", \
-"root_cause_analysis": "It guessed instead of using the structure of the equation: for a quadratic with small integer \
-coefficients, factoring gives both roots at once.", "trajectory_outcome": "failure", "improvement_suggestion": "Find two \
-numbers whose sum is 5 and whose product is 6, write (x - 2)(x - 3) = 0 and answer 2 and 3.", "retry_from_step": 0}"""
+"root_cause_analysis": "It guessed instead of using the structure of the equation: for a quadratic with small \
+integer coefficients, factoring gives both roots at once.", "trajectory_outcome": "failure", \
+"improvement_suggestion": "Find two numbers whose sum is 5 and whose product is 6, write (x - 2)(x - 3) = 0 and \
+answer 2 and 3.", "retry_from_step": 0}"""
 
 _REQUEST = "Write the report on this episode as one JSON object."
 
@@ -97,8 +98,8 @@ def parse_report(text: str, *, steps: int) -> dict[str, Any]:
     """Read a report.
 
     The text from the first ``{`` to the last ``}`` must be a JSON object with summary, root cause and a known outcome.
-    Unless the outcome is ``success`` it must also suggest an improvement and name a step in ``[0, steps)``; the step may
-    be written as text. Source: R3L's released validation, with the cast applied to the value that is used.
+    Unless the outcome is ``success`` it must also suggest an improvement and name a step in ``[0, steps)``; the step
+    may be written as text. Source: R3L's released validation, with the cast applied to the value that is used.
 
     Raises:
         ValueError: What is wrong with it.
