@@ -168,6 +168,7 @@ def parse(
     for kind in names:
         merged.setdefault(kind, {})["name"] = chosen[kind]
     default = validate(model, merged, "the configuration" if not given else "--config")
+    flags = _spell_booleans(model, flags)
     if "-h" not in flags and "--help" not in flags:
         _check_flags(model, flags)
     return tyro.cli(
@@ -274,6 +275,19 @@ def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
 
 def _paths(model: type[BaseModel]) -> list[str]:
     return list(_fields(model))
+
+
+def _spell_booleans(model: type[BaseModel], flags: Sequence[str]) -> list[str]:
+    """``--quiet`` means ``--quiet True``; true and false may be written in lower case."""
+    switches = {f"--{path.replace('_', '-')}" for path, annotation in _fields(model).items() if annotation is bool}
+    spelled: list[str] = []
+    for position, flag in enumerate(flags):
+        after_switch = position > 0 and flags[position - 1] in switches
+        spelled.append(flag.capitalize() if after_switch and flag.lower() in ("true", "false") else flag)
+        bare = position + 1 == len(flags) or flags[position + 1].startswith("-")
+        if flag in switches and bare:
+            spelled.append("True")
+    return spelled
 
 
 def _check_flags(model: type[BaseModel], flags: Sequence[str]) -> None:

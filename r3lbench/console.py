@@ -26,7 +26,6 @@ class RunProgress:
 
     Args:
         console: Where.
-        updates: Updates the run is to make, if known.
     """
 
     _COLUMNS = (
@@ -43,9 +42,8 @@ class RunProgress:
         ("seconds", 7),
     )
 
-    def __init__(self, console: Console, updates: int | None) -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
-        self.updates = updates
         self._bars: Progress | None = None
         self._headed = False
         self._task: Any = None
@@ -97,7 +95,7 @@ class RunProgress:
         )
         self.console.print(line)
 
-    def updated(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+    def updated(self, metrics: dict[str, Any], timings: dict[str, Any], spent: float) -> None:
         """Print a row, and move the bar over updates."""
         if not self._headed:
             self.console.print(Text("  ".join(name.rjust(width) for name, width in self._COLUMNS), style="dim"))
@@ -119,10 +117,10 @@ class RunProgress:
         )
         row = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._COLUMNS, strict=True))
         self.console.print(row)
-        if self._bars is not None and self.updates:
+        if self._bars is not None:
             if self._task is None:
-                self._task = self._bars.add_task("training", total=self.updates)
-            self._bars.update(self._task, completed=metrics["update"])
+                self._task = self._bars.add_task("training, % of the budget", total=100)
+            self._bars.update(self._task, completed=int(100 * spent))
 
 
 def summary_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

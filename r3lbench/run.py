@@ -124,6 +124,8 @@ def run(config: RunConfig) -> dict[str, Any]:
         raise BadConfig(
             f"the agent {config.agent.name!r} has no model to train; use --agent chat, or r3lbench evaluate"
         )
+    if all(limit is None for limit in config.budget.model_dump().values()):
+        raise BadConfig("a run needs a budget: --budget.updates, .env-steps, .generated-tokens or .seconds")
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -150,7 +152,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     console.print(
         f"held-out panel {held_out.split}: {len(held_out)} tasks, hash {held_out.hash[:12]}; record in {path}"
     )
-    with RunProgress(console, config.budget.updates) as progress:
+    with RunProgress(console) as progress:
         trainer = build(config, folder, policy, progress)
         if config.resume is not None:
             trainer.resume()

@@ -44,8 +44,8 @@ class Progress(Protocol):
     def evaluated(self, update: int, mode: str, means: dict[str, float]) -> None:
         """An evaluation has ended."""
 
-    def updated(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-        """An update has ended."""
+    def updated(self, metrics: dict[str, Any], timings: dict[str, Any], spent: float) -> None:
+        """An update has ended; ``spent`` is the share of the budget that is used up, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Trainer:
             "total": self.seconds,
         }
         self.folder.append("timings.jsonl", timings)
-        self.progress.updated(metrics, timings)
+        self.progress.updated(metrics, timings, max(self._shares().values(), default=0.0))
 
     async def _explore(self) -> list[Group]:
         rollout = self._rollout("attempt", self._sampling(self.settings.sampling.temperature))
@@ -262,19 +262,24 @@ class Trainer:
         self.folder.write_result(result)
         return result
 
+    def _shares(self) -> dict[str, float]:
+        """Per limit of the budget, the share that is used up."""
+        used = {
+            "updates": self.update,
+            "env_steps": self.meter.total("env_steps"),
+            "generated_tokens": self.meter.total("generated_tokens"),
+            "seconds": self.seconds,
+        }
+        limits = self.settings.budget.model_dump()
+        return {
+            name: min(1.0, used[name] / limits[name]) if limits[name] else 1.0
+            for name in used
+            if limits[name] is not None
+        }
+
     def _spent(self) -> str | None:
         """The budget that is used up, if one is."""
-        budget, meter = self.settings.budget, self.meter
-        reached = {
-            "updates": (budget.updates, self.update),
-            "env_steps": (budget.env_steps, meter.total("env_steps")),
-            "generated_tokens": (budget.generated_tokens, meter.total("generated_tokens")),
-            "seconds": (budget.seconds, self.seconds),
-        }
-        for name, (limit, used) in reached.items():
-            if limit is not None and used >= limit:
-                return name
-        return None
+        return next((name for name, share in self._shares().items() if share >= 1.0), None)
 
     def _save(self) -> None:
         state = {
