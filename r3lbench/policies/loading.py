@@ -94,6 +94,8 @@ def find_policy(name: str, env: str) -> Source:
         return _source(name, _smollm2())
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BadCheckpoint(f"{folder} is not a policy: it holds no config.json (a Hugging Face model folder does)")
         return _source(name, folder)
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UnknownName(f"no policy {name!r}: give tiny, smollm2, a folder with config.json, or a Hugging Face id")
