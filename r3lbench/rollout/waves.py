@@ -50,6 +50,9 @@ class Waves:
         def ended(task: asyncio.Task[T]) -> None:
             nonlocal remaining
             remaining -= 1
+            if not task.cancelled() and task.exception() is not None:
+                for other in tasks:
+                    other.cancel()
             if remaining:
                 self._live -= 1
                 self._fire_if_quiet()
@@ -59,8 +62,8 @@ class Waves:
         try:
             return list(await asyncio.gather(*tasks))
         except BaseException:
-            for task in tasks:
-                task.cancel()
+            # By now all are cancelled; what they have borrowed is given back before anyone goes on.
+            await asyncio.wait(tasks)
             raise
 
     async def _child(self, awaitable: Awaitable[T]) -> T:
@@ -72,6 +75,8 @@ class Waves:
             asyncio.get_running_loop().call_soon(self._fire)
 
     def _fire(self) -> None:
+        # Who was given up while it waited has cancelled its future.
+        self._waiting = [pair for pair in self._waiting if not pair[1].done()]
         if not self._waiting or len(self._waiting) < self._live or self.engine is None:
             return
         purpose = min(request.purpose for request, _ in self._waiting)
