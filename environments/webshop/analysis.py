@@ -42,9 +42,10 @@ _CLASSES = _Classes()
 
 # Letters of the classes: a letter, b Hebrew letter, c letter that is also a pictograph, n digit, k Katakana,
 # h Han or Hiragana, s South-East Asian, t the same but combining, p pictograph, r regional indicator, o skin tone,
-# z zero-width joiner, e and f variation selectors 15 and 16, y keycap, # keycap base, x other combining or format
-# character, _ connector, l joins letters, m joins digits, d joins both, ' and " themselves.
-_X = "[xtozefy]*"
+# z zero-width joiner, e and f variation selectors 15 and 16, y keycap, # keycap base, g and q a flag's tags and their
+# end, x other combining or format character, _ connector, l joins letters, m joins digits, d joins both, ' and "
+# themselves.
+_X = "[xtozefygq]*"
 _LETTER = f"[abc]{_X}"
 _DIGIT = f"n{_X}"
 _HEBREW = f"b{_X}"
@@ -52,9 +53,9 @@ _PIECE = f"(?:{_HEBREW}\"{_X}{_HEBREW}|{_HEBREW}'{_X}|{_LETTER}(?:[ld']{_X}{_LET
 _CORE = f"(?:k{_X}(?:(?:_{_X})*k{_X})*|{_PIECE}+)"
 # The bound on what may come first keeps long runs of connectors from being scanned again and again.
 _WORD = f"(?:_{_X}){{0,{LONGEST_TOKEN - 1}}}{_CORE}(?:(?:_{_X})+{_CORE})*(?:_{_X})*"
-_PLAIN = f"(?:[xtoy]|z(?!z{{0,{LONGEST_TOKEN - 1}}}[pc]))*"
-_EMOJI = f"(?:z{{0,{LONGEST_TOKEN - 1}}}[pc]{_PLAIN}f?|o{_PLAIN})(?:z+[pc]{_PLAIN}f?)*"
-_KEYCAP = "#[xtozy]*f?y[xtozy]*"
+_PLAIN = f"(?:[xtoygq]|z(?!z{{0,{LONGEST_TOKEN - 1}}}[pc]))*"
+_EMOJI = f"(?:z{{0,{LONGEST_TOKEN - 1}}}[pc]{_PLAIN}f?|o{_PLAIN})(?:g+q|(?:z+[pc]{_PLAIN}f?|zo{_PLAIN})*)"
+_KEYCAP = "#[xtozygq]*f?y[xtozygq]*"
 _TOKEN = re.compile(f"{_WORD}|(?:[st]{_X})+|h{_X}|r{_X}r{_X}|{_KEYCAP}|{_EMOJI}")
 _PICTOGRAPH = re.compile(_EMOJI)
 

@@ -22,7 +22,7 @@ from .goals import ORDER_SEED, Goal
 from .pages import Mode, Pages, pages_of
 from .players import Manner, demonstrations
 from .protocols import PROTOCOLS, REWARD_RANGE, SPLITS, GoalKind, Protocol
-from .shop import open_shop
+from .shop import open_shop, splits_of
 from .state import START, Page, State
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class WebShop(TextEnv):
             order_seed=order_seed,
         )
         self.pages = pages_of(self.shop.catalogue, self.mode, self.protocol.page_size)
-        self._rule, self._ranges = self.protocol.ranges(len(self.shop.goals))
+        self._rule, self._positions = splits_of(self.shop, self.protocol)
         self._panels: dict[str, TaskPanel] = {}
         self.goal: Goal
         self.state: State = START
@@ -96,7 +96,6 @@ class WebShop(TextEnv):
         if split not in self._panels:
             if split not in self.splits:
                 raise UnknownName(unknown("split", split, self.splits))
-            positions = self._ranges[split]
             settings = {
                 "protocol": self.protocol.name,
                 "catalogue": self.shop.catalogue.name,
@@ -108,7 +107,7 @@ class WebShop(TextEnv):
                 "max_steps": self.max_steps,
                 "strict_upstream": self.strict,
             }
-            keys = self.shop.keys[positions.start : positions.stop]
+            keys = tuple(self.shop.keys[position] for position in self._positions[split])
             self._panels[split] = TaskPanel(self.name, split, keys, settings)
         return self._panels[split]
 
@@ -192,8 +191,7 @@ class WebShop(TextEnv):
         return self.name, self.shop, self.protocol, self.mode, self.strict
 
     def _goal_of(self, task: Task) -> Goal:
-        goal: Goal = self.shop.goals[self._ranges[task.split][task.index]]
-        return goal
+        return self.shop.goals[self._positions[task.split][task.index]]
 
 
 @lru_cache(maxsize=256)

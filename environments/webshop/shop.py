@@ -12,7 +12,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from .catalogue import Catalogue, build_catalogue
 from .generated import generate
 from .goals import ORDER_SEED, Goal, human_goals, shuffled, synthetic_goals
 from .nouns import TitleNouns
-from .protocols import GoalKind, Protocol
+from .protocols import SPLITS, GoalKind, Protocol
 
 DATA_VARIABLE = "WEBSHOP_DATA_DIR"
 GENERATED = "generated"
@@ -107,6 +107,22 @@ def open_shop(
     return _shop(stock, kind, order_seed)
 
 
+@lru_cache(maxsize=16)
+def splits_of(shop: Shop, protocol: Protocol) -> tuple[str, dict[str, tuple[int, ...]]]:
+    """Name of the splitting rule, and the positions in ``shop.goals`` of each split's tasks.
+
+    Upstream's synthetic goals hold a few repetitions; one that repeats a held-out goal is left out of the splits that
+    come after it (test, dev, train).
+    """
+    rule, ranges = protocol.ranges(len(shop.goals))
+    splits: dict[str, tuple[int, ...]] = {}
+    held_out: set[str] = set()
+    for name in reversed(SPLITS):
+        splits[name] = tuple(position for position in ranges[name] if shop.keys[position] not in held_out)
+        held_out.update(shop.keys[position] for position in splits[name])
+    return rule, splits
+
+
 @cache
 def _generated(seed: int) -> Shop:
     made = generate(seed)
@@ -157,7 +173,7 @@ def _stock(folder: str, num_products: int | None, price_seed: int | None) -> _St
         source=str(products),
     )
     return _Stock(
-        catalogue,
+        replace(catalogue, name=f"webshop-{len(catalogue.products)}"),
         {asin: record for asin, record in instructions.items() if "instruction" in record},
         {asin: human[asin] for asin in catalogue.position if asin in human},
         str(human_file),
