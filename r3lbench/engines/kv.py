@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache
 _BLOCK = 16
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Kept:
     """A context with its keys and values.
 
@@ -102,6 +102,8 @@ class BatchCache(Cache):  # type: ignore[misc]
 class ContextStore:
     """Kept contexts, found by their longest common prefix with a new one.
 
+    Prefixes shorter than a block are not found; longer ones are found to the token.
+
     Args:
         max_bytes: Least recently used contexts are dropped beyond this.
     """
@@ -110,46 +112,42 @@ class ContextStore:
         self.max_bytes = max_bytes
         self.bytes = 0
         self.evicted = 0
-        self._kept: OrderedDict[int, Kept] = OrderedDict()
-        self._blocks: dict[int, int] = {}
-        self._next = 0
+        self._kept: OrderedDict[tuple[int, ...], Kept] = OrderedDict()
+        self._holders: dict[int, dict[tuple[int, ...], None]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def find(self, tokens: tuple[int, ...], limit: int) -> tuple[Kept, int] | None:
         """The kept context that shares the longest prefix with ``tokens``, and its length, at most ``limit``."""
-        found = None
+        holders: dict[tuple[int, ...], None] = {}
         for block in _block_hashes(tokens):
-            holder = self._blocks.get(block)
-            if holder is None:
+            if block not in self._holders:
                 break
-            found = holder
-        if found is None:
-            return None
-        kept = self._kept[found]
-        self._kept.move_to_end(found)
+            holders = self._holders[block]
+        # Attempts at one task share their prompt's blocks; which of them goes on shows within the next block.
+        found: tuple[int, ...] = ()
         shared = 0
-        for mine, theirs in zip(tokens, kept.tokens, strict=False):
-            if mine != theirs:
-                break
-            shared += 1
+        for held in holders:
+            common = _common(tokens, held)
+            if common > shared:
+                found, shared = held, common
         shared = min(shared, limit)
-        return (kept, shared) if shared else None
+        if shared <= 0:
+            return None
+        self._kept.move_to_end(found)
+        return self._kept[found], shared
 
     def put(self, kept: Kept, replaces: Kept | None = None) -> None:
         """Keep a context; ``replaces`` is one that it continues and that is no longer needed for itself."""
-        number = self._next
-        self._next += 1
-        self._kept[number] = kept
+        if kept.tokens in self._kept:
+            self._drop(kept.tokens)
+        if replaces is not None and replaces.tokens in self._kept:
+            self._drop(replaces.tokens)
+        self._kept[kept.tokens] = kept
         self.bytes += kept.bytes
         for block in _block_hashes(kept.tokens):
-            self._blocks[block] = number
-        if replaces is not None:
-            for other, candidate in self._kept.items():
-                if candidate is replaces:
-                    self._drop(other)
-                    break
+            self._holders.setdefault(block, {})[kept.tokens] = None
         while self.bytes > self.max_bytes and len(self._kept) > 1:
             self.evicted += 1
             self._drop(next(iter(self._kept)))
@@ -157,15 +155,23 @@ class ContextStore:
     def clear(self) -> None:
         """Drop everything."""
         self._kept.clear()
-        self._blocks.clear()
+        self._holders.clear()
         self.bytes = 0
 
-    def _drop(self, number: int) -> None:
-        kept = self._kept.pop(number)
-        self.bytes -= kept.bytes
-        for block in _block_hashes(kept.tokens):
-            if self._blocks.get(block) == number:
-                del self._blocks[block]
+    def _drop(self, tokens: tuple[int, ...]) -> None:
+        self.bytes -= self._kept.pop(tokens).bytes
+        for block in _block_hashes(tokens):
+            del self._holders[block][tokens]
+            if not self._holders[block]:
+                del self._holders[block]
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Length of the longest common prefix."""
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        return shorter
+    return next(index for index in range(shorter) if one[index] != other[index])
 
 
 def _block_hashes(tokens: tuple[int, ...]) -> list[int]:
