@@ -254,14 +254,23 @@ class Group:
         return Sample(self.forest, nodes, nodes)
 
     def distill(self, retry: Attempt) -> Sample:
-        """A guided retry as if it had not been guided: the same turns under the unguided context."""
-        sampled = self.sample(retry).turns
-        return Sample(self.forest, tuple(node for _, node in self._unguided(retry)), sampled)
+        """A guided retry as if it had not been guided: the same turns under the unguided context.
+
+        Turns that do not fit into the model's context there are left out: the system prompt that guidance replaced may
+        have been a longer one.
+        """
+        engine, nodes = self.rollout.waves.engine, self.forest.nodes
+        copied = zip((node for _, node in self._unguided(retry)), self.sample(retry).turns, strict=False)
+        fitting = [pair for pair in copied if engine is None or nodes[pair[0]].end <= engine.context_limit]
+        return Sample(self.forest, tuple(copy for copy, _ in fitting), tuple(origin for _, origin in fitting))
 
     # Inside
 
     def _unguided(self, attempt: Attempt) -> list[tuple[int, int]]:
-        """(prompt node, reply node) of every turn, in contexts that hold no guidance."""
+        """(prompt node, reply node) of every turn, in contexts that hold no guidance.
+
+        None below a base that had no room for its first turn: what it would have read is not known.
+        """
         own = [(turn.prompt_node, turn.node) for turn in attempt.turns]
         if attempt.base is None:
             return [(prompt, node) for prompt, node in own if prompt is not None and node is not None]
@@ -271,6 +280,8 @@ class Group:
         for step, (guided_prompt, guided) in enumerate(own[attempt.pivot :], start=attempt.pivot):
             assert guided_prompt is not None and guided is not None
             if step == attempt.pivot:
+                if step >= len(base):
+                    break
                 prompt = base[step][0]
             else:
                 prompt = self._copy(pairs[-1][1], nodes[guided_prompt].segment)
