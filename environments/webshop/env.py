@@ -17,7 +17,7 @@ from r3lbench.tasks import Task, TaskPanel
 from . import feedback
 from .diagnosis import diagnose
 from .expert import Expert
-from .game import advance, judge
+from .game import advance, judge, parse_action
 from .goals import ORDER_SEED, Goal
 from .pages import Mode, Pages, pages_of
 from .players import Manner, demonstrations
@@ -27,6 +27,8 @@ from .state import START, Page, State
 
 if TYPE_CHECKING:
     from r3lbench.episode import Trajectory
+
+_NO_BRACKETS = str.maketrans("[]\n", "   ")
 
 
 @register_env("webshop")
@@ -155,9 +157,11 @@ class WebShop(TextEnv):
         if self.done:
             return ()
         if self.state.page is Page.SEARCH:
-            words = self.goal.instruction_text.translate(str.maketrans("[]\n", "   "))
-            return (f"search[{words}]",)
-        return tuple(f"click[{text}]" for text in self.pages.texts(self.state))
+            words = self.goal.instruction_text.translate(_NO_BRACKETS).strip()
+            return (f"search[{words or self.goal.query}]",)
+        clicks = {f"click[{text}]": text for text in self.pages.texts(self.state)}
+        # A bracket or line break inside an option's name defeats the action grammar, here as upstream.
+        return tuple(action for action, text in clicks.items() if parse_action(action) == ("click", text.lower()))
 
     def expert_action(self) -> str | None:
         """The next action of a shopper who knows every product."""

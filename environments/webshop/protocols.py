@@ -65,14 +65,13 @@ class Protocol:
 
     def ranges(self, goals: int) -> tuple[str, dict[str, range]]:
         """Name of the splitting rule that applies to so many goals, and each split's positions."""
-        needed = max(end or start + 1 for _, (start, end) in self.splits)
-        if goals >= needed * _MARGIN:
+        if self.suffices(goals):
             return "published", {name: range(start, end or goals) for name, (start, end) in self.splits}
         return "small", small_splits(goals)
 
-
-_MARGIN = 2
-"""The published positions are used only where as many goals again remain beyond them."""
+    def suffices(self, goals: int) -> bool:
+        """Whether so many goals fill the published splits, with as many again beyond them."""
+        return goals >= 2 * max(end or start for _, (start, end) in self.splits)
 
 
 def small_splits(goals: int) -> dict[str, range]:

@@ -184,7 +184,7 @@ def _stock(folder: str, num_products: int | None, price_seed: int | None) -> _St
 def _kind(stock: _Stock, protocol: Protocol) -> GoalKind:
     written = sum(bool(goal.get("instruction_attributes")) for goals in stock.human.values() for goal in goals)
     if protocol.goals is None:
-        return GoalKind.HUMAN if protocol.ranges(written)[0] == "published" else GoalKind.SYNTHETIC
+        return GoalKind.HUMAN if protocol.suffices(written) else GoalKind.SYNTHETIC
     return protocol.goals if written >= ENOUGH_HUMAN_GOALS else GoalKind.SYNTHETIC
 
 
