@@ -7,6 +7,7 @@ All randomness of a run is derived from its seed and from names, so there is no 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from r3lbench.errors import BadCheckpoint
-from r3lbench.files import sha256_of, sync_directory, to_json, write_atomic
+from r3lbench.files import sha256_of, sync, to_json, write_atomic
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
@@ -35,21 +36,24 @@ def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer
         The checkpoint's folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".u*"):
+        shutil.rmtree(leftover)
     final = folder / f"u{update:06d}"
     temporary = folder / f".u{update:06d}.tmp"
-    if temporary.exists():
-        shutil.rmtree(temporary)
     temporary.mkdir()
     save_file(_weights(model), temporary / _MODEL)
     save_file(_moments(model, optimizer), temporary / _OPTIMISER)
+    for name in (_MODEL, _OPTIMISER):
+        sync(temporary / name)
     digests = {name: sha256_of(temporary / name) for name in (_MODEL, _OPTIMISER)}
-    write_atomic(temporary / _STATE, to_json({"update": update, "digests": digests, "state": state}, indent=1))
+    head = json.loads(to_json({"update": update, "digests": digests, "state": state}))
+    write_atomic(temporary / _STATE, to_json({**head, "digest": _digest(head)}, indent=1))
     if final.exists():
-        shutil.rmtree(final)
+        _discard(final)
     temporary.rename(final)
-    sync_directory(folder)
+    sync(folder)
     for old in list_checkpoints(folder)[:-2]:
-        shutil.rmtree(old)
+        _discard(old)
     return final
 
 
@@ -71,9 +75,9 @@ def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int,
     for name, digest in head["digests"].items():
         file = path / name
         if not file.is_file():
-            raise BadCheckpoint(f"{file} is missing; delete {path} to resume from the checkpoint before it")
+            raise BadCheckpoint(f"{file} is missing; {_remedy(path)}")
         if sha256_of(file) != digest:
-            raise BadCheckpoint(f"{file} is damaged; delete {path} to resume from the checkpoint before it")
+            raise BadCheckpoint(f"{file} is damaged; {_remedy(path)}")
     weights, moments = load_file(path / _MODEL), load_file(path / _OPTIMISER)
     own = dict(_trainable(model))
     if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {
@@ -99,13 +103,33 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         BadCheckpoint: It is missing or malformed.
     """
+    file = path / _STATE
     try:
-        head = json.loads((path / _STATE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise BadCheckpoint(f"{path / _STATE} cannot be read: {error}") from error
-    if not isinstance(head, dict) or not {"update", "digests", "state"} <= set(head):
-        raise BadCheckpoint(f"{path / _STATE} is not a checkpoint's state: update, digests, state expected")
-    return head
+        head = json.loads(file.read_bytes())
+        intact = isinstance(head, dict) and head.pop("digest", None) == _digest(head)
+    except OSError as error:
+        raise BadCheckpoint(f"{file} cannot be read ({error.strerror}); {_remedy(path)}") from error
+    except ValueError as error:
+        raise BadCheckpoint(f"{file} is damaged ({error}); {_remedy(path)}") from error
+    if not intact:
+        raise BadCheckpoint(f"{file} is damaged; {_remedy(path)}")
+    values: dict[str, Any] = head
+    return values
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path} to resume from the checkpoint before it"
+
+
+def _digest(head: dict[str, Any]) -> str:
+    return hashlib.sha256(to_json(head)).hexdigest()
+
+
+def _discard(path: Path) -> None:
+    """Delete a checkpoint; while that is under way it no longer looks like one."""
+    hidden = path.with_name(f".{path.name}.old")
+    path.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _trainable(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
