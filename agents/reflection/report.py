@@ -81,17 +81,13 @@ class ReportReflector(Reflector):
         """Parse and validate as R3L does; see ``parse_report``."""
         try:
             report = parse_report(text, steps=case.steps)
-        except ValueError as error:
+            pivot = report["retry_from_step"]
+            guidance = "" if pivot is None else guidance_of(report, compact=self.style == "compact")
+        except (ValueError, RecursionError) as error:
+            # Python 3.12 and later read JSON that is nested deeper than they can write.
             return Reflection(text, valid=False, problem=str(error))
-        pivot = report["retry_from_step"]
-        return Reflection(
-            text,
-            valid=True,
-            outcome=report["trajectory_outcome"],
-            pivot=pivot,
-            guidance="" if pivot is None else guidance_of(report, compact=self.style == "compact"),
-            fields=report,
-        )
+        outcome = report["trajectory_outcome"]
+        return Reflection(text, valid=True, outcome=outcome, pivot=pivot, guidance=guidance, fields=report)
 
 
 def parse_report(text: str, *, steps: int) -> dict[str, Any]:
@@ -109,7 +105,7 @@ def parse_report(text: str, *, steps: int) -> dict[str, Any]:
         raise ValueError("no JSON object")
     try:
         report = json.loads(text[begin : end + 1])
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
     missing = [key for key in KEYS[:3] if key not in report]
     if missing:
