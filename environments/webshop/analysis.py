@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from importlib.resources import files
 
 from .stemming import stem
@@ -46,29 +47,44 @@ _CLASSES = _Classes()
 # end, x other combining or format character, _ connector, l joins letters, m joins digits, d joins both, ' and "
 # themselves.
 _X = "[xtozefygq]*"
-_LETTER = f"[abc]{_X}"
-_DIGIT = f"n{_X}"
+_LETTERS = f"(?:a+|[abc]){_X}"
+_DIGITS = f"n+{_X}"
 _HEBREW = f"b{_X}"
-_PIECE = f"(?:{_HEBREW}\"{_X}{_HEBREW}|{_HEBREW}'{_X}|{_LETTER}(?:[ld']{_X}{_LETTER})*|{_DIGIT}(?:[md']{_X}{_DIGIT})*)"
+_PIECE = (
+    f"(?:{_HEBREW}\"{_X}{_HEBREW}|{_HEBREW}'{_X}|{_LETTERS}(?:[ld']{_X}{_LETTERS})*|{_DIGITS}(?:[md']{_X}{_DIGITS})*)"
+)
 _CORE = f"(?:k{_X}(?:(?:_{_X})*k{_X})*|{_PIECE}+)"
 # The bound on what may come first keeps long runs of connectors from being scanned again and again.
 _WORD = f"(?:_{_X}){{0,{LONGEST_TOKEN - 1}}}{_CORE}(?:(?:_{_X})+{_CORE})*(?:_{_X})*"
 _PLAIN = f"(?:[xtoygq]|z(?!z{{0,{LONGEST_TOKEN - 1}}}[pc]))*"
 _EMOJI = f"(?:z{{0,{LONGEST_TOKEN - 1}}}[pc]{_PLAIN}f?|o{_PLAIN})(?:g+q|(?:z+[pc]{_PLAIN}f?|zo{_PLAIN})*)"
 _KEYCAP = "#[xtozygq]*f?y[xtozygq]*"
-_TOKEN = re.compile(f"{_WORD}|(?:[st]{_X})+|h{_X}|r{_X}r{_X}|{_KEYCAP}|{_EMOJI}")
+_ANY = f"{_WORD}|(?:[st]{_X})+|h{_X}|r{_X}r{_X}|{_KEYCAP}|{_EMOJI}"
+# The first two parts say nothing new; they settle most characters and most words at once.
+_TOKEN = re.compile(f"(?=[_abcnkhstproz#])(?:(?:a+|n+)(?= )|{_ANY})")
 _PICTOGRAPH = re.compile(_EMOJI)
 
 
 def analyze(text: str) -> list[str]:
     """Search terms of a text, in order."""
-    return [stem(word) for word in map(_normalise, tokenize(text)) if word not in STOP_WORDS]
+    return [term for term in map(_term, tokenize(text)) if term is not None]
 
 
 def tokenize(text: str) -> list[str]:
     """Words of a text as Lucene's ``StandardTokenizer`` cuts them: unchanged, at most 255 UTF-16 units each."""
     classes = text.translate(_CLASSES)
-    tokens, position = [], 0
+    tokens: list[str] = []
+    for found in _TOKEN.finditer(classes):
+        start, end = found.span()
+        if end - start > LONGEST_TOKEN // 2 or classes[start] == "c":
+            return tokens + _tokenize_rest(text, classes, start)
+        tokens.append(text[start:end])
+    return tokens
+
+
+def _tokenize_rest(text: str, classes: str, position: int) -> list[str]:
+    """The tokens from a position on, when some may be pictographs that are letters too, or too long."""
+    tokens = []
     while found := _TOKEN.search(classes, position):
         start, end = found.span()
         if classes[start] == "c" and (emoji := _PICTOGRAPH.match(classes, start)):
@@ -92,10 +108,14 @@ def _window_end(text: str, start: int) -> int:
     return min(start + LONGEST_TOKEN, len(text))
 
 
-def _normalise(token: str) -> str:
+@lru_cache(maxsize=1 << 16)
+def _term(token: str) -> str | None:
+    """The search term that a word becomes; None for a stop word."""
     if len(token) > 1 and token[-1] in "sS" and token[-2] in "'\u2019\uff07":
         token = token[:-2]
     if token.isascii():
-        return token.lower()
-    # Character by character, as Java does: no final sigma, and the only letter that Python would lengthen stays one.
-    return "".join("i" if letter == "İ" else letter.lower() for letter in token)
+        word = token.lower()
+    else:
+        # Letter by letter, as Java does: no final sigma, and the only letter that Python would lengthen stays one.
+        word = "".join("i" if letter == "İ" else letter.lower() for letter in token)
+    return None if word in STOP_WORDS else stem(word)

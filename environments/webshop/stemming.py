@@ -6,8 +6,6 @@ It differs from the 1980 paper in ``bli -> ble``, ``logi -> log`` and in leaving
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 _STEP_2 = {
     "a": (("ational", "ate"), ("tional", "tion")),
     "c": (("enci", "ence"), ("anci", "ance")),
@@ -43,7 +41,6 @@ _STEP_4 = {
 """Suffixes that vanish, by the last letter but one; of ``sion`` and ``tion`` only ``ion`` does."""
 
 
-@lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """The stem of one lower-case word.
 
