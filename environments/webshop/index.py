@@ -42,9 +42,17 @@ def decode_length(code: int) -> int:
 
 
 class SearchIndex:
-    """An immutable inverted index.
+    """An immutable inverted index; build it with ``SearchIndex.build``.
 
-    Build it with ``SearchIndex.build``. Positions are the documents' places in the order in which they were given.
+    Positions are the documents' places in the order in which they were given.
+
+    Args:
+        vocabulary: Number of each term.
+        starts: Where each term's postings start, and after the last one where they end.
+        documents: Position of the document of each posting.
+        saturations: Of each posting, the term's count times the document's norm.
+        ranks: Place of each document in the order of ids.
+        documents_with_text: How many documents have a token.
     """
 
     def __init__(
@@ -52,16 +60,14 @@ class SearchIndex:
         vocabulary: dict[str, int],
         starts: npt.NDArray[np.int64],
         documents: npt.NDArray[np.int32],
-        counts: npt.NDArray[np.float32],
-        norms: npt.NDArray[np.float32],
+        saturations: npt.NDArray[np.float32],
         ranks: npt.NDArray[np.int32],
         documents_with_text: int,
     ) -> None:
         self._vocabulary = vocabulary
         self._starts = starts
         self._documents = documents
-        self._counts = counts
-        self._norms = norms
+        self._saturations = saturations
         self._ranks = ranks
         self._documents_with_text = documents_with_text
         self.search = lru_cache(maxsize=CACHED_QUERIES)(self._search)
@@ -89,12 +95,12 @@ class SearchIndex:
         order = np.argsort(term_of, kind="stable")
         ranks = np.empty(len(ids), np.int32)
         ranks[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids), dtype=np.int32)
+        documents = np.repeat(np.arange(len(ids), dtype=np.int32), distinct)[order]
         return cls(
             vocabulary=vocabulary,
             starts=np.concatenate(([0], np.cumsum(np.bincount(term_of, minlength=len(vocabulary))))).astype(np.int64),
-            documents=np.repeat(np.arange(len(ids), dtype=np.int32), distinct)[order],
-            counts=count_of[order],
-            norms=_norms(lengths),
+            documents=documents,
+            saturations=count_of[order] * _norms(lengths)[documents],
             ranks=ranks,
             documents_with_text=int(np.count_nonzero(lengths)),
         )
@@ -102,7 +108,6 @@ class SearchIndex:
     def _search(self, query: str, k: int = 50) -> tuple[int, ...]:
         """Positions of the best ``k`` documents for a bag of words, best first."""
         scores = np.zeros(len(self._ranks), np.float64)
-        matched = np.zeros(len(self._ranks), np.bool_)
         for term, repeats in Counter(analyze(query)).items():
             code = self._vocabulary.get(term)
             if code is None:
@@ -110,9 +115,8 @@ class SearchIndex:
             posting = slice(int(self._starts[code]), int(self._starts[code + 1]))
             documents = self._documents[posting]
             weight = np.float32(repeats) * self._idf(len(documents))
-            scores[documents] += weight - weight / (np.float32(1) + self._counts[posting] * self._norms[documents])
-            matched[documents] = True
-        hits = np.flatnonzero(matched)
+            scores[documents] += weight - weight / (np.float32(1) + self._saturations[posting])
+        hits = np.flatnonzero(scores)
         totals = scores[hits].astype(np.float32)
         if len(hits) > k:
             good = totals >= np.partition(totals, len(totals) - k)[len(totals) - k]
