@@ -17,8 +17,7 @@ from jinja2 import TemplateError
 
 from r3lbench.errors import TemplateUnsuitable
 
-_MARK = "\u241fREPLY\u241f"
-_OTHER = "\u241fOTHER\u241f"
+_MARK, _USER, _SYSTEM = "\u241fREPLY\u241f", "\u241fUSER\u241f", "\u241fSYSTEM\u241f"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ChatTemplate:
         end_id: The token with which the template closes a model's turn.
         stop_ids: Tokens that end a reply: ``end_id`` and the tokenizer's end of sequence.
         system_first: Whether a system message may open a conversation.
-        system_midway: Whether a system message may stand just before the model's turn in mid-conversation.
+        system_midway: Whether a system message may stand in mid-conversation, before and behind a user message.
 
     Raises:
         TemplateUnsuitable: There is no template, or it is not append-only.
@@ -49,56 +48,60 @@ class ChatTemplate:
         if not getattr(tokenizer, "chat_template", None):
             raise TemplateUnsuitable("the model's tokenizer has no chat template; use an instruction-tuned model")
         self.tokenizer = tokenizer
-        user = Message("user", "a")
-        self.system_first = self._accepts([Message("system", _OTHER), user])
-        midway = [user, Message("assistant", "b"), Message("user", "c"), Message("system", _OTHER)]
-        self.system_midway = self._accepts(midway)
-        self.end_id, self._end_text = self._probe()
+        user, system = Message("user", _USER), Message("system", _SYSTEM)
+        self.system_first = self._carries([system, user])
+        earlier = [Message("user", "a"), Message("assistant", "b")]
+        self.system_midway = all(self._carries([*earlier, *pair]) for pair in ([user, system], [system, user]))
+        try:
+            self.end_id, self._end_text = self._probe()
+        except TemplateError as error:
+            raise TemplateUnsuitable(f"the chat template refuses a plain conversation: {error}") from error
         eos = tokenizer.eos_token_id
         self.stop_ids = tuple(dict.fromkeys([self.end_id] + ([] if eos is None else [int(eos)])))
         self._between = lru_cache(maxsize=4096)(self._render_between)
 
     def opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Tokens of a conversation's first messages, up to where the model's turn begins."""
-        return self._encode(self._render(self._place(messages)))
+        return self._encode(self._render(self._place(messages, opening=True)))
 
     def between(self, messages: Sequence[Message], *, closed: bool) -> tuple[int, ...]:
         """Tokens from the end of a model's turn, through ``messages``, to the beginning of its next.
 
         Args:
             messages: What entered the conversation in between; not empty.
-            closed: Whether the model's turn ended with ``end_id``. If it was cut off, the token is added here, as
+            closed: Whether the model's turn ended with a stop token. If it was cut off, ``end_id`` is added here, as
                 part of the template: it is never counted as the model's.
         """
-        text = self._between(tuple(self._place(messages)))
-        return self._encode(text if closed else self._end_text + text)
+        text = self._between(tuple(self._place(messages, opening=False)))
+        # Encoded behind the end token in any case: some tokenizers treat the beginning of a text differently.
+        tokens = self._encode(self._end_text + text)
+        return tokens[1:] if closed else tokens
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a reply, without its end token."""
         kept = [token for token in token_ids if token not in self.stop_ids]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    def _place(self, messages: Sequence[Message]) -> list[Message]:
+    def _place(self, messages: Sequence[Message], *, opening: bool) -> list[Message]:
         """Move system messages that the template cannot carry into the neighbouring user message."""
         placed: list[Message] = []
-        carried = ""
+        carried: list[str] = []
         for position, message in enumerate(messages):
-            fits = message.role != "system" or (self.system_first if position == 0 else self.system_midway)
-            if fits:
-                content = f"{carried}\n\n{message.content}" if carried else message.content
-                placed.append(replace(message, content=content))
-                carried = ""
+            carries_system = self.system_first if opening and position == 0 else self.system_midway
+            if message.role != "system" or carries_system:
+                placed.append(replace(message, content="\n\n".join([*carried, message.content])))
+                carried = []
             elif placed and placed[-1].role == "user":
                 placed[-1] = replace(placed[-1], content=f"{placed[-1].content}\n\n{message.content}")
             else:
-                carried = message.content
+                carried.append(message.content)
         if carried:
-            placed.append(Message("user", carried))
+            placed.append(Message("user", "\n\n".join(carried)))
         return placed
 
     def _render_between(self, messages: tuple[Message, ...]) -> str:
         rendered = self._render([Message("user", "a"), Message("assistant", _MARK), *messages])
-        return self._after_mark(rendered).removeprefix(self._end_text)
+        return rendered.partition(_MARK)[2].removeprefix(self._end_text)
 
     def _probe(self) -> tuple[int, str]:
         """Find the end-of-turn token and make sure that what follows a turn does not depend on what precedes it."""
@@ -107,8 +110,9 @@ class ChatTemplate:
         after = self._after_mark(self._render(short))
         if after != self._after_mark(self._render(long)):
             raise TemplateUnsuitable("the chat template writes a turn differently depending on the turns before it")
-        for message in short[:1]:
-            if not self._render(short).startswith(self._render([message], prompt=False)):
+        plain = [Message("user" if place % 2 == 0 else "assistant", f"m{place}") for place in range(7)]
+        for end in (1, 3, 5):
+            if not self._render(plain).startswith(self._render(plain[:end], prompt=False)):
                 raise TemplateUnsuitable("the chat template rewrites earlier messages when later ones are added")
         tokens = self._encode(after)
         special = set(self.tokenizer.all_special_ids)
@@ -122,14 +126,15 @@ class ChatTemplate:
             raise TemplateUnsuitable("the chat template drops or repeats the model's turns")
         return after
 
-    def _accepts(self, messages: list[Message]) -> bool:
+    def _carries(self, messages: list[Message]) -> bool:
+        """Whether system and user message are both rendered, in their order."""
         try:
             rendered = self._render(messages)
         except TemplateError:
             return False
-        if _OTHER not in rendered:
-            return False
-        return messages[-1].content != _OTHER or rendered.index("c") < rendered.index(_OTHER)
+        marks = [message.content for message in messages if message.content in (_USER, _SYSTEM)]
+        places = [rendered.find(mark) for mark in marks]
+        return min(places) >= 0 and places == sorted(places)
 
     def _render(self, messages: Sequence[Message], *, prompt: bool = True) -> str:
         # A tokenizer takes no lone surrogates, and environments may echo any text.
