@@ -14,7 +14,7 @@ import inspect
 import json
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -138,6 +138,7 @@ def parse(
     defaults_of: Any = None,
     prog: str,
     description: str,
+    positional: str | None = None,
 ) -> Any:
     """Build a configuration from flags and an optional ``--config`` TOML file.
 
@@ -148,6 +149,7 @@ def parse(
         defaults_of: Given the chosen names, settings that suit them (nested dictionaries); may raise.
         prog: Name of the command in its help.
         description: What the command does.
+        positional: The setting that bare arguments are values of; None refuses them.
 
     Raises:
         BadConfig: An unknown flag or key, or a value of the wrong type; one line, with the nearest names.
@@ -155,13 +157,7 @@ def parse(
     """
     flags = [_long_form(flag) for flag in _split_equals(argv)]
     given = _load_toml(flags)
-    chosen = dict(names)
-    for kind in names:
-        value = _peek(flags, f"--{kind}.name")
-        table = given.get(kind)
-        if value is None and isinstance(table, dict) and isinstance(table.get("name"), str):
-            value = table["name"]
-        chosen[kind] = value if value is not None else chosen[kind]
+    chosen = {**names, **_names_in(flags, given, names)}
     model = with_plugins(base, chosen, {kind: PLUGINS[kind] for kind in names if kind in PLUGINS})
     merged = copy.deepcopy(dict(defaults_of(chosen))) if defaults_of else {}
     _merge(merged, given)
@@ -170,7 +166,7 @@ def parse(
     default = validate(model, merged, "the configuration" if not given else "--config")
     flags = _spell_booleans(model, flags)
     if "-h" not in flags and "--help" not in flags:
-        _check_flags(model, flags)
+        flags = _checked(model, flags, positional)
     return tyro.cli(
         model,
         args=flags,
@@ -179,6 +175,28 @@ def parse(
         description=description,
         config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
     )
+
+
+def names_given(argv: Sequence[str], kinds: Iterable[str]) -> dict[str, str]:
+    """The names that flags and the ``--config`` file spell out for some kinds of plug-ins.
+
+    Raises:
+        BadConfig: The file cannot be read.
+    """
+    flags = [_long_form(flag) for flag in _split_equals(argv)]
+    return _names_in(flags, _load_toml(flags), kinds)
+
+
+def _names_in(flags: Sequence[str], given: Mapping[str, Any], kinds: Iterable[str]) -> dict[str, str]:
+    names = {}
+    for kind in kinds:
+        table = given.get(kind)
+        name = _peek(flags, f"--{kind}.name")
+        if name is None and isinstance(table, dict) and isinstance(table.get("name"), str):
+            name = table["name"]
+        if name is not None:
+            names[kind] = name
+    return names
 
 
 def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
@@ -290,23 +308,44 @@ def _spell_booleans(model: type[BaseModel], flags: Sequence[str]) -> list[str]:
     return spelled
 
 
-def _check_flags(model: type[BaseModel], flags: Sequence[str]) -> None:
-    """Refuse unknown flags and impossible values in one line, before tyro draws its boxes."""
+def _checked(model: type[BaseModel], flags: Sequence[str], positional: str | None) -> list[str]:
+    """Refuse unknown flags and impossible values in one line, before tyro draws its boxes.
+
+    Returns:
+        The flags in full: switches with their ``True``, bare arguments behind the flag they are values of.
+    """
     leaves = {f"--{path.replace('_', '-')}": annotation for path, annotation in _fields(model).items()}
+    complete: list[str] = []
+    bare: list[str] = []
     position = 0
     while position < len(flags):
         flag = flags[position]
+        position += 1
         if not flag.startswith("--"):
-            raise BadConfig(f"unexpected argument {flag!r}; settings are given as --name value (see --help)")
+            if positional is None:
+                raise BadConfig(f"unexpected argument {flag!r}; settings are given as --name value (see --help)")
+            bare.append(flag)
+            continue
         if flag not in leaves:
             shown = flag.removesuffix(".name")
             raise BadConfig(f"unknown flag {shown}{_nearest(flag, leaves)}; --help lists all")
-        values = []
-        position += 1
-        while position < len(flags) and not flags[position].startswith("--"):
+        annotation = leaves[flag]
+        most = 1 if positional is not None and "tuple" not in str(annotation) else len(flags)
+        values: list[str] = []
+        while position < len(flags) and len(values) < most and not flags[position].startswith("--"):
+            if annotation is bool and flags[position] not in ("True", "False"):
+                break
             values.append(flags[position])
             position += 1
-        _check_values(flag.removesuffix(".name"), values, leaves[flag])
+        if annotation is bool and not values:
+            values = ["True"]
+        _check_values(flag.removesuffix(".name"), values, annotation)
+        complete += [flag, *values]
+    if bare:
+        flag = f"--{positional}"
+        _check_values(flag, bare, leaves[flag])
+        complete += [flag, *bare]
+    return complete
 
 
 def _check_values(flag: str, values: list[str], annotation: Any) -> None:

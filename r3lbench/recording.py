@@ -25,8 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import r3lbench
 from r3lbench.errors import BadCheckpoint, R3LBenchError
 from r3lbench.files import append_line, gzip_lines, to_json, write_atomic
@@ -184,6 +182,8 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Where and with what a run is made."""
+    import torch  # takes a second, which those who only read records need not wait for
+
     return {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -20,7 +20,7 @@ from r3lbench.config import BudgetConfig, EvaluationConfig, PolicyConfig, Reflec
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
-from r3lbench.policies.loading import CARD, Policy, find_policy, load_policy
+from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
 from r3lbench.recording import RunFolder, provenance
 from r3lbench.registry import REFLECTORS, make
 from r3lbench.training.learner import Optimiser
@@ -64,7 +64,7 @@ def suits(names: Mapping[str, str]) -> dict[str, Any]:
     defaults = json.loads(json.dumps(source.defaults))
     if source.card.get("environment") != names["env"]:
         defaults.pop("env", None)
-    if names["agent"] != "chat":
+    if defaults.get("agent", {}).get("name", "chat") != names["agent"]:
         defaults.pop("agent", None)
     return {key: value for key, value in defaults.items() if key in RunConfig.model_fields}
 
@@ -134,7 +134,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     if config.resume is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
     with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
-        policy = load_policy(source, device=_device(config.policy.device))
+        policy = load_policy(source, device=choose_device(config.policy.device))
         probe = make(config.env.name, **configuration.options_of(config.env))
         panels = {split: probe.panel(split) for split in probe.splits}
     if config.resume is None:
@@ -185,7 +185,8 @@ def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> d
     sees = {"agent": sorted(config.agent.sees)}
     sees |= {f"reflector {name}": sorted(REFLECTORS.load(name).sees) for name in config.method.reflectors}
     values = configuration.dump(config)
-    values.pop("resume")
+    # Where the record lies is no part of it: it may be moved and published.
+    del values["resume"], values["out"]
     return {
         **provenance(),
         "config": values,
@@ -219,18 +220,6 @@ def _folder(config: RunConfig) -> Path:
         return Path(config.out)
     policy = Path(config.policy.name).name
     return Path("runs") / f"{config.env.name}-{config.method.name}-{policy}-s{config.seed}"
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadConfig(f"--policy.device {name}: no such device; use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise BadConfig(f"--policy.device {name}: this PyTorch sees no GPU")
-    return name
 
 
 def _resumed(argv: Sequence[str]) -> str | None:
