@@ -148,10 +148,10 @@ class Tally:
         """Means over the update.
 
         Returns:
-            ``loss`` (of one pass, summed over minibatches), ``entropy`` (nats per trained token), ``ratio`` (mean
-            importance ratio of policy tokens), ``clip_fraction``, ``kl`` (to the starting policy, as estimated),
-            ``off_policy_gap`` (mean log-probability at sampling minus now, over tokens trained in another context),
-            ``grad_norm``, ``steps``, ``trained_tokens`` (with weight) and ``model_tokens`` (through the model).
+            ``loss`` and ``grad_norm`` (before clipping) per optimiser step, ``entropy`` (nats per trained token),
+            ``ratio`` (mean importance ratio of policy tokens), ``clip_fraction``, ``kl`` (to the starting policy, as
+            estimated), ``off_policy_gap`` (mean log-probability at sampling minus now, over tokens trained in another
+            context), ``steps``, ``trained_tokens`` (with weight) and ``model_tokens`` (through the model).
         """
         sums, steps = self._sums, max(1, len(self._norms))
         return {

@@ -31,12 +31,14 @@ class Row:
         tokens: The context, up to its last trained token.
         targets: [N] positions of trained tokens.
         behaviour: [N] log-probabilities as recorded at sampling.
+        moved: [N] whether they were sampled in another context than this one.
     """
 
     term: int
     tokens: list[int]
     targets: np.ndarray[tuple[int], np.dtype[np.int64]]
     behaviour: np.ndarray[tuple[int], np.dtype[np.float64]]
+    moved: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,14 @@ def _rows(index: int, term: Term) -> list[Row]:
     for leaf, nodes in rows_of(forest, term.turns):
         targets: list[int] = []
         behaviour: list[float] = []
+        moved: list[bool] = []
         for node in nodes:
             end, count = forest.nodes[node].end, len(forest.nodes[node].segment.token_ids)
             targets.extend(range(end - count, end))
             behaviour.extend(forest.nodes[origin[node]].segment.logprobs)
-        rows.append(Row(index, forest.token_ids(leaf), np.array(targets, dtype=np.int64), np.array(behaviour)))
+            moved.extend([origin[node] != node] * count)
+        where = np.array(targets, dtype=np.int64)
+        rows.append(Row(index, forest.token_ids(leaf), where, np.array(behaviour), np.array(moved)))
     return rows
 
 
@@ -139,7 +144,6 @@ def _collate(rows: list[Row], terms: Sequence[Term], share: list[float], device:
     index = np.repeat([row.term for row in rows], counts)
     kind = np.array([KINDS.index(terms[row.term].kind) for row in rows])
     old = np.array([OLD.index(terms[row.term].old) for row in rows])
-    moved = np.array([terms[row.term].sample.turns != terms[row.term].sample.sampled_in for row in rows])
 
     def tensor(values: np.ndarray[Any, Any], dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(values, dtype=dtype, device=device)
@@ -155,5 +159,5 @@ def _collate(rows: list[Row], terms: Sequence[Term], share: list[float], device:
         kind=tensor(np.repeat(kind, counts), torch.long),
         old=tensor(np.repeat(old, counts), torch.long),
         behaviour=tensor(np.concatenate([row.behaviour for row in rows]), torch.float32),
-        moved=tensor(np.repeat(moved, counts), torch.bool),
+        moved=tensor(np.concatenate([row.moved for row in rows]), torch.bool),
     )

@@ -161,7 +161,7 @@ def test_a_stop_between_any_two_file_operations_leaves_a_complete_checkpoint(aga
         new.save(tmp_path / "whole", update)
     operations = counting.seen - before
     assert operations > 8
-    outcomes = set()
+    outcomes: set[str] = set()
     for at in range(operations):
         folder = tmp_path / f"stopped at {at}"
         for number, pupil in enumerate(old, start=1):
