@@ -72,17 +72,22 @@ class BudgetConfig(Plugin):
     """Seconds of exploring and learning. Makes the end of a run depend on the machine."""
 
 
-class EvaluationConfig(Plugin):
-    """First attempts only, on a fixed panel; no reflection, no memory."""
+class PanelConfig(Plugin):
+    """On which tasks to measure, and how actions are drawn meanwhile."""
 
     split: str | None = None
     """Split to evaluate on; the environment's held-out one if None."""
     tasks: int | None = Field(128, ge=1)
     """The first so many tasks of the panel; all if None."""
-    modes: tuple[Literal["sampled", "greedy"], ...] = ("sampled", "greedy")
+    modes: tuple[Literal["sampled", "greedy"], ...] = Field(("sampled", "greedy"), min_length=1)
     """sampled: at `temperature`; greedy: the likeliest token always."""
     temperature: float = Field(1.0, gt=0)
     """Of sampled evaluation."""
+
+
+class EvaluationConfig(PanelConfig):
+    """First attempts only, on a fixed panel; no reflection, no memory."""
+
     every: int = Field(0, ge=0)
     """Also evaluate after every so many updates; 0: only before the first and after the last."""
 
@@ -159,13 +164,14 @@ def parse(
     given = _load_toml(flags)
     chosen = {**names, **_names_in(flags, given, names)}
     model = with_plugins(base, chosen, {kind: PLUGINS[kind] for kind in names if kind in PLUGINS})
-    merged = copy.deepcopy(dict(defaults_of(chosen))) if defaults_of else {}
+    helping = "-h" in flags or "--help" in flags
+    merged = {} if defaults_of is None or helping else copy.deepcopy(dict(defaults_of(chosen)))
     _merge(merged, given)
     for kind in names:
         merged.setdefault(kind, {})["name"] = chosen[kind]
     default = validate(model, merged, "the configuration" if not given else "--config")
     flags = _spell_booleans(model, flags)
-    if "-h" not in flags and "--help" not in flags:
+    if not helping:
         flags = _checked(model, flags, positional)
     return tyro.cli(
         model,

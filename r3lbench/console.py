@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from rich import box
@@ -142,6 +142,18 @@ def before_after(evaluation: Mapping[str, Mapping[str, Mapping[str, float]]]) ->
             change = after[measure] - before[measure]
             rows.append([f"{measure}, {mode}", f"{before[measure]:.3f}", f"{after[measure]:.3f}", f"{change:+.3f}"])
     return rows
+
+
+@contextmanager
+def counting(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar that the result moves by one; nothing where the console is no terminal."""
+    if console.quiet or not console.is_terminal:
+        yield lambda: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        bar = bars.add_task(what, total=total)
+        yield lambda: bars.advance(bar)
 
 
 def working(console: Console, what: str) -> AbstractContextManager[Any]:

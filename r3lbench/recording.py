@@ -29,10 +29,12 @@ import r3lbench
 from r3lbench.errors import BadCheckpoint, R3LBenchError
 from r3lbench.files import append_line, gzip_lines, to_json, write_atomic
 from r3lbench.rollout.group import Attempt, Group
+from r3lbench.tasks import TaskPanel
 from r3lbench.tokens import Term
 
 FORMAT = 1
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gymnasium", "pydantic", "rapidfuzz")
+_MANIFEST = "manifest.json"
 _GROWING = ("metrics.jsonl", "timings.jsonl", "evaluation.jsonl")
 
 
@@ -47,13 +49,26 @@ class RunFolder:
         """Begin a record.
 
         Raises:
-            R3LBenchError: The folder holds something already; nothing is overwritten.
+            R3LBenchError: The folder holds something already, or cannot be written; nothing is overwritten.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
-        path.mkdir(parents=True, exist_ok=True)
-        write_atomic(path / "manifest.json", to_json(manifest, indent=2))
+        cls.check_vacant(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomic(path / _MANIFEST, to_json(manifest, indent=2))
+        except OSError as error:
+            raise R3LBenchError(f"no run can be recorded in {path}: {error.strerror}") from error
         return cls(path)
+
+    @staticmethod
+    def check_vacant(path: Path) -> None:
+        """Make sure that a new record can begin in ``path``.
+
+        Raises:
+            R3LBenchError: The folder holds something already.
+        """
+        # A manifest that a kill left half-written is no record.
+        if path.exists() and not (path.is_dir() and {file.name for file in path.iterdir()} <= {f".{_MANIFEST}.tmp"}):
+            raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -69,9 +84,10 @@ class RunFolder:
     @property
     def manifest(self) -> dict[str, Any]:
         """What was run."""
-        manifest = self._read("manifest.json")
-        if manifest.get("format") != FORMAT or "config" not in manifest:
-            raise BadCheckpoint(f"{self.path / 'manifest.json'} is not a manifest of a run (format {FORMAT})")
+        manifest = self._read(_MANIFEST)
+        parts = [manifest.get(part) for part in ("config", "panels", "policy")]
+        if manifest.get("format") != FORMAT or not all(isinstance(part, dict) for part in parts):
+            raise BadCheckpoint(f"{self.path / _MANIFEST} is not a manifest of a run (format {FORMAT})")
         return manifest
 
     @property
@@ -116,14 +132,20 @@ class RunFolder:
         return {name: (self.path / name).stat().st_size if (self.path / name).exists() else 0 for name in _GROWING}
 
     def rewind(self, offsets: Mapping[str, int], update: int) -> None:
-        """Cut off what was written after a checkpoint."""
+        """Cut off what was written after a checkpoint.
+
+        Raises:
+            BadCheckpoint: A file is shorter than it was; nothing has been cut then.
+        """
+        present = self.offsets()
         for name in _GROWING:
-            file = self.path / name
-            if file.exists():
-                kept = file.read_bytes()[: offsets.get(name, 0)]
-                if len(kept) < offsets.get(name, 0):
-                    raise BadCheckpoint(f"{file} is shorter than the checkpoint says; the run cannot be resumed")
-                write_atomic(file, kept)
+            if present[name] < offsets.get(name, 0):
+                raise BadCheckpoint(
+                    f"{self.path / name} is shorter than at the last checkpoint; the run cannot be resumed"
+                )
+        for name in _GROWING:
+            if present[name]:
+                write_atomic(self.path / name, (self.path / name).read_bytes()[: offsets.get(name, 0)])
         for tree in sorted((self.path / "trees").glob("u*.jsonl.gz")):
             if int(tree.name[1:7]) > update:
                 tree.unlink()
@@ -177,6 +199,13 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "score": attempt.score,
         "success": attempt.success,
         "turns": [[turn.prompt_node, turn.node] for turn in attempt.turns],
+    }
+
+
+def panels_json(panels: Mapping[str, TaskPanel]) -> dict[str, Any]:
+    """The tasks of every split as recorded in a manifest."""
+    return {
+        split: {"tasks": len(panel), "hash": panel.hash, "settings": panel.settings} for split, panel in panels.items()
     }
 
 

@@ -18,10 +18,11 @@ from r3lbench.agent import Agent
 from r3lbench.baseline import Baseline
 from r3lbench.config import BudgetConfig, EvaluationConfig, PolicyConfig, ReflectionConfig, SamplingConfig, Strict
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
-from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.env import TextEnv
+from r3lbench.errors import BadCheckpoint, BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
 from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
-from r3lbench.recording import RunFolder, provenance
+from r3lbench.recording import RunFolder, panels_json, provenance
 from r3lbench.registry import REFLECTORS, make
 from r3lbench.training.learner import Optimiser
 from r3lbench.training.trainer import Settings, Trainer
@@ -81,11 +82,16 @@ def parse(argv: Sequence[str]) -> RunConfig:
             prog=PROG,
             description="Train a policy with one method on one environment, evaluate it on held-out tasks, record it.",
         )
+        if parsed.resume is not None:
+            raise BadConfig("--config: to go on with a run, give --resume as a flag; it takes the run's own settings")
         return parsed
-    values = RunFolder.open(Path(resume)).manifest["config"]
-    names = {kind: values[kind]["name"] for kind in NAMES}
+    where, values = f"{resume}/manifest.json", RunFolder.open(Path(resume)).manifest["config"]
+    try:
+        names = {kind: str(values[kind]["name"]) for kind in NAMES}
+    except (KeyError, TypeError) as error:
+        raise BadCheckpoint(f"{where} does not say which method, env, agent and policy were used") from error
     model = configuration.with_plugins(RunConfig, names, configuration.PLUGINS)
-    restored: RunConfig = configuration.validate(model, values, f"{resume}/manifest.json")
+    restored: RunConfig = configuration.validate(model, values, where)
     return restored.model_copy(update={"resume": resume, "out": resume, "quiet": "--quiet" in argv})
 
 
@@ -131,33 +137,37 @@ def run(config: RunConfig) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     source = find_policy(config.policy.name, config.env.name)
     path = _folder(config)
-    if config.resume is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
+    folder = RunFolder(path)
+    if config.resume is None:
+        folder.check_vacant(path)
     with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
         policy = load_policy(source, device=choose_device(config.policy.device))
-        probe = make(config.env.name, **configuration.options_of(config.env))
+        probe = _probe(config)
         panels = {split: probe.panel(split) for split in probe.splits}
-    if config.resume is None:
-        folder = RunFolder.create(path, _manifest(config, policy, panels))
-    else:
-        folder = RunFolder.open(path)
+        held_out = panels[probe.resolve(f"{config.evaluation.split or probe.splits[-1]}/0").split]
+    if config.resume is not None:
         _check_same(folder, policy, panels)
         if (result := folder.result) is not None:
             console.print(f"{path} is complete already; nothing to do")
             return result
-    held_out = panels[config.evaluation.split or probe.splits[-1]]
+    progress = RunProgress(console)
+    # Before anything is written: a policy that cannot be trained is found out here.
+    trainer = build(config, folder, policy, progress)
+    if config.resume is None:
+        RunFolder.create(path, _manifest(config, policy, panels))
     console.print(
         f"[bold]{config.method.name}[/bold] on [bold]{probe.name}[/bold], policy {source.name}, seed {config.seed}"
     )
     console.print(
         f"held-out panel {held_out.split}: {len(held_out)} tasks, hash {held_out.hash[:12]}; record in {path}"
     )
-    with RunProgress(console) as progress:
-        trainer = build(config, folder, policy, progress)
+    with progress:
         if config.resume is not None:
             trainer.resume()
         result = trainer.run()
     export(folder.path / "policy", policy)
+    # Last, because its presence means that nothing is missing.
+    folder.write_result(result)
     spent = f"{result['updates']} updates, {result['seconds']:.0f} s of training"
     title = f"{config.method.name} on {probe.name}: {spent}"
     console.print()
@@ -181,6 +191,13 @@ def export(folder: Path, policy: Policy) -> None:
     temporary.rename(folder)
 
 
+def _probe(config: RunConfig) -> TextEnv:
+    try:
+        return make(config.env.name, **configuration.options_of(config.env))
+    except ValueError as error:
+        raise BadConfig(f"--env {config.env.name}: {error}") from error
+
+
 def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
     sees = {"agent": sorted(config.agent.sees)}
     sees |= {f"reflector {name}": sorted(REFLECTORS.load(name).sees) for name in config.method.reflectors}
@@ -191,27 +208,21 @@ def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> d
         **provenance(),
         "config": values,
         "env": next(iter(panels.values())).env,
-        "panels": {
-            split: {"tasks": len(panel), "hash": panel.hash, "settings": panel.settings}
-            for split, panel in panels.items()
-        },
-        "policy": {
-            "name": policy.source.name,
-            "digest": policy.digest,
-            "parameters": sum(parameter.numel() for parameter in policy.model.parameters()),
-        },
+        "panels": panels_json(panels),
+        "policy": policy.to_json(),
         "sees": sees,
     }
 
 
 def _check_same(folder: RunFolder, policy: Policy, panels: Mapping[str, Any]) -> None:
     manifest = folder.manifest
-    if manifest["policy"]["digest"] != policy.digest:
+    if manifest["policy"].get("digest") != policy.digest:
         raise R3LBenchError(
             f"{folder.path} began from another version of the policy {policy.source.name}; start a new run"
         )
     for split, panel in panels.items():
-        if manifest["panels"].get(split, {}).get("hash") != panel.hash:
+        recorded = manifest["panels"].get(split)
+        if not isinstance(recorded, dict) or recorded.get("hash") != panel.hash:
             raise R3LBenchError(f"{folder.path} was begun on other {split} tasks (panel hash differs); start a new run")
 
 

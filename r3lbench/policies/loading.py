@@ -40,6 +40,15 @@ class Policy:
     context_limit: int
     digest: str
 
+    def to_json(self) -> dict[str, Any]:
+        """As recorded in a manifest; of a folder named from the root of this machine, its own name only."""
+        name = Path(self.source.name)
+        return {
+            "name": name.name if name.is_absolute() else self.source.name,
+            "digest": self.digest,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+        }
+
 
 def load_policy(source: Source, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:
     """Load model and tokenizer.
@@ -52,11 +61,16 @@ def load_policy(source: Source, *, device: str = "cpu", dtype: torch.dtype = tor
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.path)
-        model = transformers.AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype)
+        model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
+            source.path, dtype=dtype, output_loading_info=True
+        )
     except Exception as error:
         # transformers raises many kinds here (OSError, ValueError, KeyError, safetensors' own); all mean the same.
         reason = str(error).strip().split("\n", 1)[0]
         raise BadCheckpoint(f"the policy {source.name!r} ({source.path}) cannot be loaded: {reason}") from error
+    if missing := sorted(loaded["missing_keys"]):
+        # They would be random numbers, with a warning at most.
+        raise BadCheckpoint(f"the policy {source.name!r} ({source.path}) lacks weights, first of all {missing[0]}")
     weights = Path(source.path) / "model.safetensors"
     model = model.to(device).eval()
     return Policy(

@@ -35,27 +35,31 @@ class Score:
 
 
 async def evaluate(
-    rollout: Rollout, tasks: Sequence[Task], mode: str, *, done: Callable[[], None] | None = None
+    rollout: Rollout, tasks: Sequence[Task], mode: str, *, episodes: int = 1, done: Callable[[], None] | None = None
 ) -> list[Score]:
-    """Play every task once.
+    """Play every task once, or several times.
 
-    Draws depend on seed, mode and task only, so two policies evaluated with one seed see the same random numbers.
+    Draws depend on seed, mode, task and episode only, so two policies evaluated with one seed see the same random
+    numbers.
 
     Args:
         rollout: With ``first_purpose="evaluate"`` and the mode's sampling.
-        tasks: Which tasks, in the order of the result.
+        tasks: Which tasks.
         mode: Name of the way of drawing, part of the random streams' names.
-        done: Called after each episode.
+        episodes: How often each task is played.
+        done: Called when a task's episodes are over.
+
+    Returns:
+        In the order of the tasks; the episodes of a task follow one another.
     """
 
-    async def play(task: Task) -> Score:
-        group = Group(task, f"evaluate/{mode}/{task.id}", rollout)
-        attempt = (await group.attempt(1))[0]
+    async def play(task: Task) -> list[Score]:
+        attempts = await Group(task, f"evaluate/{mode}/{task.id}", rollout).attempt(episodes)
         if done is not None:
             done()
-        return _score(attempt)
+        return [_score(attempt) for attempt in attempts]
 
-    return await rollout.waves.gather(play(task) for task in tasks)
+    return [score for scores in await rollout.waves.gather(play(task) for task in tasks) for score in scores]
 
 
 def summary(scores: Sequence[Score]) -> dict[str, float]:
