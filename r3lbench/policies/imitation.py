@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
+
+from r3lbench.plugin import Plugin
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,22 @@ class WeightedSequence:
             )
 
 
-@dataclass(frozen=True)
-class ImitationConfig:
+class ImitationConfig(Plugin):
     """Budget and optimiser: AdamW whose learning rate rises linearly, then falls linearly to the end."""
 
-    steps: int = 1000
+    steps: int = Field(1000, ge=0)
     """Optimiser steps."""
-    batch_tokens: int = 2500
+    batch_tokens: int = Field(2500, ge=1)
     """Padded tokens of a batch; a longer sequence makes a batch of its own."""
-    learning_rate: float = 2e-3
+    learning_rate: float = Field(2e-3, gt=0)
     """Peak of AdamW's learning rate."""
-    final_learning_rate: float = 0.05
+    final_learning_rate: float = Field(0.05, ge=0)
     """Last learning rate, as a part of the peak."""
-    warm_up_steps: int = 40
+    warm_up_steps: int = Field(40, ge=0)
     """Steps of the linear rise."""
-    weight_decay: float = 0.01
+    weight_decay: float = Field(0.01, ge=0)
     """AdamW's decoupled weight decay, on matrices only."""
-    clip_norm: float = 1.0
+    clip_norm: float = Field(1.0, gt=0)
     """Bound on the gradient's norm."""
 
 

@@ -25,31 +25,31 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from r3lbench.plugin import Plugin
 from r3lbench.policies.imitation import ImitationConfig, ImitationReport, WeightedSequence, imitate
 
 
-@dataclass(frozen=True)
-class TinyConfig:
+class TinyConfig(Plugin):
     """Shape of the policy. The default has about 0.53 million parameters with a vocabulary of 500."""
 
-    hidden: int = 128
+    hidden: int = Field(128, ge=1)
     """Width of the residual stream."""
-    intermediate: int = 384
+    intermediate: int = Field(384, ge=1)
     """Width of the feed-forward layers."""
-    layers: int = 2
+    layers: int = Field(2, ge=1)
     """Number of layers; the structured start uses the first two."""
-    heads: int = 4
+    heads: int = Field(4, ge=1)
     """Attention heads in a layer."""
-    rope_theta: float = 1e8
+    rope_theta: float = Field(1e8, gt=1)
     """Base of the RoPE frequencies. Large, so that the slower ones hardly turn within a context of a few thousand
     tokens."""
-    context: int = 8192
+    context: int = Field(8192, ge=1)
     """Longest context, in tokens."""
     structured: bool = True
     """Write the copying heads into the initial weights."""

@@ -1,0 +1,84 @@
+"""A warm start makes a policy that loads, says how it was made, and is the same when made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tests.toy  # noqa: F401 - registers the environment
+from r3lbench.policies.loading import find_policy, load_policy
+from r3lbench.warmstart import QUICK, main, parse
+
+SMALL = [
+    "--env",
+    "toy",
+    "--shape.hidden",
+    "64",
+    "--shape.intermediate",
+    "64",
+    "--copying-steps",
+    "2",
+    "--imitation.steps",
+    "4",
+    "--again.steps",
+    "2",
+    "--lessons.demonstrations",
+    "6",
+    "--lessons.reflections",
+    "4",
+    "--lessons.rounds",
+    "1",
+    "--lessons.own-episodes",
+    "4",
+    "--evaluation-tasks",
+    "4",
+    "--quiet",
+]
+
+
+def test_the_policy_loads_and_its_card_says_how_it_was_made(tmp_path: Path) -> None:
+    out = tmp_path / "policy"
+    assert main([*SMALL, "--env.rooms", "4", "--out", str(out)]) == 0
+    source = find_policy(str(out), "toy")
+    policy = load_policy(source)
+    assert policy.template.system_midway
+    card = source.card
+    assert card["environment"] == "toy"
+    assert card["defaults"]["env"] == {"rooms": 4}
+    assert card["defaults"]["reflection"]["style"] == "compact"
+    assert [stage["stage"] for stage in card["made"]["stages"]] == ["copying", "imitation", "round 1"]
+    assert card["made"]["config"]["imitation"]["steps"] == 4
+    assert set(card["measured"]) == {"greedy", "sampled", "reflection"}
+    assert 0 <= card["measured"]["sampled"]["success"] <= 1
+
+
+def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
+    weights = []
+    for name in ("one", "two"):
+        assert main([*SMALL, "--out", str(tmp_path / name)]) == 0
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    one, two = (json.loads((tmp_path / name / "policy.json").read_text())["measured"] for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "precious").touch()
+    assert main([*SMALL, "--out", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_quick_means_less_of_everything() -> None:
+    usual, quick = parse(["--env", "toy"]), parse(["--env", "toy", "--quick"])
+    assert quick.imitation.steps < usual.imitation.steps
+    assert all(getattr(quick, name) == value for name, value in QUICK.items())
+
+
+def test_the_recipe_of_the_shipped_policy_can_be_read() -> None:
+    recipe = Path(__file__).parent.parent / "environments" / "webshop" / "tiny" / "recipe.toml"
+    config = parse(["--config", str(recipe)])
+    assert config.env.protocol == "compact"
+    assert "click[" in config.cuts.joints
