@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -123,14 +123,14 @@ class RunProgress:
             self._bars.update(self._task, completed=int(100 * spent))
 
 
-def summary_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table; the first column is left-aligned, the others are numbers."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+def summary_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Group:
+    """A plain table under its title; the first column is left-aligned, the others are numbers."""
+    table = Table(box=box.SIMPLE_HEAD)
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    return table
+    return Group(Text(title, style="bold"), table)
 
 
 def before_after(evaluation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:
