@@ -70,6 +70,24 @@ class Ledger(TextEnv):
         return math.fsum(self.paid) >= 1
 
 
+class Replayed(Toy):
+    """A corridor that cannot be entered but by its start."""
+
+    def capture(self) -> None:  # type: ignore[override]
+        return None
+
+
+class Drifting(Replayed):
+    """A corridor in which another day shows at every replay, so that no state past the start can be restored."""
+
+    def start(self, task: object) -> str:
+        self.day = getattr(self, "day", 0) + 1
+        return super().start(task)  # type: ignore[arg-type]
+
+    def look(self) -> str:
+        return f"Day {getattr(self, 'day', 0)}. {super().look()}"
+
+
 @dataclass
 class Stage:
     """A rollout with what it runs on."""
@@ -115,8 +133,8 @@ def stage(
     engine = ScriptedEngine(speak, context_limit)
     meter = Meter()
     known: dict[str, Reflector] = {
-        "report": ReportReflector(style=style),  # type: ignore[arg-type]
-        "oracle": OracleReflector(style=style),  # type: ignore[arg-type]
+        "report": ReportReflector(style=style),
+        "oracle": OracleReflector(style=style),
         **(reflectors or {}),
     }
     rollout = Rollout(

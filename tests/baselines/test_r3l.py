@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -54,7 +54,7 @@ GOLDEN: dict[tuple[float, ...], dict[str, list[float]]] = {
 }
 
 
-def explored(method: R3L, replies: dict[str, Sequence[str]], **settings: Any) -> tuple[Stage, Group, list[Term]]:
+def explored(method: R3L, replies: Mapping[str, Sequence[str]], **settings: Any) -> tuple[Stage, Group, list[Term]]:
     """A group, and what the method credits."""
     at = stage(replies, make_env=settings.pop("make_env", Ledger), **settings)
     group = at.group()

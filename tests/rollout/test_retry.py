@@ -7,8 +7,7 @@ import pytest
 from r3lbench.agents.chat import ChatAgent
 from r3lbench.rollout.group import Attempt, Ended, Group, Placement
 from r3lbench.tokens import Kind
-from tests.stage import EXPERT, Stage, encode, lines, play, read, report, stage
-from tests.toy import Toy
+from tests.stage import EXPERT, Drifting, Replayed, Stage, encode, lines, play, read, report, stage
 
 BASE = ("take key", "sing", "go west", "sing", "go east")
 """Five turns of a base that fails; the sixth is ``wait``."""
@@ -16,31 +15,15 @@ REST = ("go east", "go east", "open door")
 GUIDANCE = "GUIDANCE: walk on."
 
 
-class Replayed(Toy):
-    """A corridor that cannot be entered but by its start."""
-
-    def capture(self) -> None:  # type: ignore[override]
-        return None
-
-
-class Drifting(Replayed):
-    """A corridor in which another day shows at every replay, so that no state past the start can be restored."""
-
-    def start(self, task: object) -> str:
-        self.day = getattr(self, "day", 0) + 1
-        return super().start(task)  # type: ignore[arg-type]
-
-    def look(self) -> str:
-        return f"Day {getattr(self, 'day', 0)}. {super().look()}"
-
-
-def retried(at: Stage, k: int, guidance: str = GUIDANCE, **how: Placement) -> tuple[Group, Attempt, Attempt]:
+def retried(
+    at: Stage, k: int, guidance: str = GUIDANCE, placement: Placement = Placement.PIVOT
+) -> tuple[Group, Attempt, Attempt]:
     """A base and its retry from step ``k``."""
     group = at.group()
 
     async def explore() -> tuple[Attempt, Attempt]:
         base = (await group.attempt())[0]
-        return base, await group.retry(base, at=k, guidance=guidance, **how)
+        return base, await group.retry(base, at=k, guidance=guidance, placement=placement)
 
     base, retry = play(explore())
     return group, base, retry

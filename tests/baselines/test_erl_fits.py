@@ -1,0 +1,251 @@
+"""A second kind of method in the same contracts: ERL, cut down to what it asks of them (arXiv 2602.13949).
+
+Gate, rulebook, second attempt from the start under a replaced system prompt, three groups of their own, internalisation
+by likelihood, and a memory that lives across updates.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import PrivateAttr
+
+from r3lbench.agent import Message, Sees
+from r3lbench.agents.chat import ChatAgent
+from r3lbench.baseline import Baseline, PolicyLoss
+from r3lbench.baselines.grpo import GRPO, z_scores
+from r3lbench.reflection import Case, Question, Reflection, Reflector
+from r3lbench.rollout.group import Attempt, Group, Placement
+from r3lbench.tokens import Kind, OldLogprobs, Term
+from tests.stage import EXPERT, Ledger, Stage, play, read, stage
+
+
+class Rulebook(Reflector):
+    """Writes the system prompt of the next attempt."""
+
+    sees: ClassVar[frozenset[Sees]] = frozenset({Sees.REWARD})
+
+    def question(self, case: Case) -> Question:
+        moves = [f"{turn.action} -> {reward}" for turn, reward in zip(case.turns, case.rewards, strict=True)]
+        notes = [f"{name}: {note}" for name, note in case.notes.items()]
+        asked = "\n".join([*notes, *moves, case.feedback, "Write <prompt>rules</prompt>."])
+        return Question([Message("user", asked)], continues=False)
+
+    def read(self, text: str, case: Case) -> Reflection:
+        found = re.search(r"<prompt>(.*?)</prompt>", text, re.DOTALL | re.IGNORECASE)
+        if found is None:
+            return Reflection(text, valid=False, problem="no <prompt> block")
+        return Reflection(text, valid=True, guidance=found[1].strip())
+
+
+class ERL(Baseline):
+    """Try, write the rules, try again by the rules, and learn to do without them."""
+
+    group_size: int = 4
+    success: float = 1.0
+    _memory: str = PrivateAttr("")
+
+    @property
+    def loss(self) -> PolicyLoss:
+        return PolicyLoss(clip=(0.2, 0.28), dual_clip=3.0, kl=0.001, aggregate="seq-mean-token-sum")
+
+    async def explore(self, group: Group) -> None:
+        firsts = await group.attempt(self.group_size)
+        rate = sum(first.ret >= self.success for first in firsts) / len(firsts)
+        notes = {"Known so far": self._memory, "Success rate": f"{rate:.2f}"}
+        await group.gather(self._again(group, first, notes) for first in firsts if first.ret < self.success)
+
+    async def _again(self, group: Group, first: Attempt, notes: dict[str, str]) -> None:
+        rules = await group.reflect(first, "rulebook", temperature=0.5, notes=notes)
+        await group.retry(first, at=0, guidance=rules.guidance or self._memory, placement=Placement.SYSTEM)
+
+    def credit(self, group: Group) -> list[Term]:
+        seconds = {retry.base: retry for retry in group.retries}
+        reflected = [(seconds[first], rules.sample) for first, rules in group.reflections if rules.sample is not None]
+        kinds = [
+            ("first", [(first.ret, group.sample(first)) for first in group.bases]),
+            ("rules", [(second.ret, sample) for second, sample in reflected]),
+            ("second", [(second.ret, group.sample(second)) for second in group.retries]),
+        ]
+        terms = []
+        for label, members in kinds:
+            advantages = z_scores([value for value, _ in members], normalise=True) if members else []
+            for (_, sample), advantage in zip(members, advantages, strict=True):
+                terms.append(sample.term(advantage, old=OldLogprobs.RECOMPUTED, label=label))
+        for second in group.retries:
+            if second.ret > 0:
+                terms.append(group.distill(second).term(second.ret, kind=Kind.LIKELIHOOD, label="internalised"))
+        return terms
+
+    def end_update(self, groups: Sequence[Group]) -> None:
+        for group in groups:
+            for second in group.retries:
+                if second.ret >= self.success and second.guidance:
+                    self._memory = second.guidance
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"memory": self._memory}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._memory = state["memory"]
+
+
+def rules(text: str) -> str:
+    return f"I see. <PROMPT>\n{text}\n</PROMPT>"
+
+
+REPLIES: dict[str, Sequence[str]] = {
+    "a0": ["1 end"],
+    "a1": ["0.2", "0.1 end"],
+    "a2": ["0 end"],
+    "a3": ["0.5 end"],
+    "a1?0": [rules("RULES 1")],
+    "a2?0": ["no rules"],
+    "a3?0": [rules("RULES 3")],
+    "a1.r0": ["1 end"],
+    "a2.r0": ["0 end"],
+    "a3.r0": ["0.4", "0.5 end"],
+}
+
+
+def explored(
+    method: ERL, replies: Mapping[str, Sequence[str]] = REPLIES, key: str = "u1/train/0", **settings: Any
+) -> tuple[Stage, Group]:
+    settings = {"make_env": Ledger, "agent": ChatAgent(rules=True), **settings}
+    at = stage(replies, reflectors={"rulebook": Rulebook()}, **settings)
+    group = at.group(key)
+    play(method.explore(group))
+    return at, group
+
+
+def labelled(terms: Sequence[Term], label: str) -> list[Term]:
+    return [term for term in terms if term.label == label]
+
+
+def by_key(group: Group) -> dict[str, Attempt]:
+    return {attempt.key.rpartition("/")[2]: attempt for attempt in group.attempts}
+
+
+def test_only_what_failed_is_reflected_on_and_tried_again_once_from_the_start() -> None:
+    at, group = explored(ERL())
+    assert sorted(by_key(group)) == ["a0", "a1", "a1.r0", "a2", "a2.r0", "a3", "a3.r0"]
+    assert all(second.pivot == 0 for second in group.retries)
+    assert {request.sampling.temperature for who in ("a1?0", "a2?0") for request in at.requests(who)} == {0.5}
+
+
+def test_the_second_attempt_reads_the_rules_in_place_of_the_first_prompt_and_nothing_else() -> None:
+    _, group = explored(ERL())
+    told = read(group, by_key(group)["a1.r0"].turns[0].prompt_node)
+    assert told == "<|system|>RULES 1<|user|>Step 0: The ledger is empty.<|assistant|>"
+
+
+def test_without_a_block_the_prompt_in_use_is_kept() -> None:
+    _, group = explored(ERL())
+    first, second = by_key(group)["a2"], by_key(group)["a2.r0"]
+    assert second.turns[0].prompt_node == first.turns[0].prompt_node
+    method = ERL()
+    method.load_state_dict({"memory": "OLD RULES"})
+    _, group = explored(method)
+    assert read(group, by_key(group)["a2.r0"].turns[0].prompt_node).startswith("<|system|>OLD RULES<|user|>")
+
+
+def test_first_attempts_rules_and_second_attempts_are_groups_of_their_own() -> None:
+    _, group = explored(ERL())
+    terms = ERL().credit(group)
+    returns = {name: attempt.ret for name, attempt in by_key(group).items()}
+    firsts = z_scores([returns[f"a{number}"] for number in range(4)], normalise=True)
+    # What the seconds earned, in the order of their bases.
+    expected = dict(zip(["a1", "a2", "a3"], z_scores([1.0, 0.0, 0.9], normalise=True), strict=True))
+    assert [term.weight for term in labelled(terms, "first")] == firsts
+    for (of, _), term in zip(group.reflections, labelled(terms, "rules"), strict=True):
+        assert term.weight == pytest.approx(expected[of.key.rpartition("/")[2]])
+        assert (term.kind, term.old) == (Kind.POLICY, OldLogprobs.RECOMPUTED)
+    for second, term in zip(group.retries, labelled(terms, "second"), strict=True):
+        assert second.base is not None
+        assert term.weight == pytest.approx(expected[second.base.key.rpartition("/")[2]])
+        assert ("RULES" in read(group, term.turns[-1])) == (second.guidance != "")
+
+
+def test_what_was_earned_is_learned_without_the_rules_in_proportion() -> None:
+    _, group = explored(ERL())
+    learned = labelled(ERL().credit(group), "internalised")
+    assert sorted(term.weight for term in learned) == [0.9, 1.0]
+    for term in learned:
+        assert term.kind is Kind.LIKELIHOOD
+        context = read(group, term.turns[-1])
+        assert "RULES" not in context and context.startswith("<|system|>You solve a task")
+        assert all("RULES" in read(group, origin) for origin in term.sample.sampled_in)
+
+
+def test_a_lone_failure_is_credited_with_its_return() -> None:
+    replies = {"a0": ["1 end"], "a1": ["0 end"], "a1?0": [rules("R")], "a1.r0": ["0.3 end"]}
+    _, group = explored(ERL(group_size=2), replies)
+    terms = ERL().credit(group)
+    assert [term.weight for label in ("rules", "second", "internalised") for term in labelled(terms, label)] == [
+        0.3
+    ] * 3
+
+
+def test_the_memory_keeps_the_rules_of_a_success_and_not_of_less() -> None:
+    method = ERL()
+    for second, memory in ((["0.9 end"], ""), (["1 end"], "RULES 1")):
+        _, group = explored(method, {"a1?0": [rules("RULES 1")], "a1.r0": second, "a0": ["1 end"]})
+        method.end_update([group])
+        assert method.state_dict() == {"memory": memory}
+
+
+def test_the_memory_is_read_by_reflections_alone_and_only_from_the_next_update_on() -> None:
+    method = ERL(group_size=2)
+    at, group = explored(method)
+    assert "Known so far: \n" in read(group, at_rules(group))
+    method.end_update([group])
+    at, group = explored(method, key="u2/train/1")
+    assert "Known so far: RULES 1\nSuccess rate: 0.50" in read(group, at_rules(group))
+    assert not any("RULES 1" in read(group, attempt.turns[-1].node) for attempt in group.bases)
+    assert at.meter.total("generated_tokens") > 0
+
+
+def at_rules(group: Group) -> int:
+    """Where the last rules were written."""
+    sample = group.reflections[-1][1].sample
+    assert sample is not None
+    return sample.turns[0]
+
+
+def test_the_last_group_in_task_order_has_the_last_word() -> None:
+    method = ERL(group_size=1)
+    groups = [
+        explored(method, {"a0?0": [rules(f"R{place}")], "a0.r0": ["1 end"]}, f"u1/train/{place}")[1]
+        for place in range(3)
+    ]
+    method.end_update(groups)
+    assert method.state_dict() == {"memory": "R2"}
+
+
+def test_the_memory_survives_a_checkpoint() -> None:
+    method, resumed = ERL(), ERL()
+    _, group = explored(method)
+    method.end_update([group])
+    resumed.load_state_dict(json.loads(json.dumps(method.state_dict())))
+    assert resumed.state_dict() == method.state_dict() != ERL().state_dict()
+
+
+def test_in_the_corridor_the_second_attempt_is_a_fresh_episode() -> None:
+    replies = {"a0": ["sing"] * 6, "a0?0": [rules("Take the key first.")], "a0.r0": EXPERT}
+    at = stage(replies, reflectors={"rulebook": Rulebook()})
+    group = at.group()
+    play(ERL(group_size=1).explore(group))
+    (second,) = group.retries
+    assert second.success and second.trajectory.actions == EXPERT
+    assert at.meter.counts["retry"]["env_steps"] == 4
+    assert second.trajectory.states[0] is group.bases[0].trajectory.states[0]
+
+
+def test_a_method_that_keeps_no_state_refuses_one() -> None:
+    GRPO().load_state_dict({})
+    with pytest.raises(ValueError, match=r"GRPO keeps no state, but the checkpoint holds \['memory'\]"):
+        GRPO().load_state_dict(ERL().state_dict())
