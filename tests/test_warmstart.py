@@ -80,5 +80,5 @@ def test_quick_means_less_of_everything() -> None:
 def test_the_recipe_of_the_shipped_policy_can_be_read() -> None:
     recipe = Path(__file__).parent.parent / "environments" / "webshop" / "tiny" / "recipe.toml"
     config = parse(["--config", str(recipe)])
-    assert config.env.protocol == "compact"
+    assert config.env.protocol == "default"
     assert "click[" in config.cuts.joints
