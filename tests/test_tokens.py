@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.tokens import Kind, OldLogprobs, Sample, Segment, Term, TokenForest, rows_of
@@ -69,6 +69,7 @@ def test_what_is_sampled_twice_is_two_nodes() -> None:
     assert forest.add(root, reply(2)) != forest.add(root, reply(2))
 
 
+@settings(deadline=None)
 @given(forests())
 def test_a_path_is_the_context_and_ends_count_its_tokens(forest: TokenForest) -> None:
     for node in forest.nodes:
@@ -81,6 +82,7 @@ def test_a_path_is_the_context_and_ends_count_its_tokens(forest: TokenForest) ->
     assert forest.token_ids(None) == []
 
 
+@settings(deadline=None)
 @given(forests())
 def test_a_forest_can_be_read_from_its_record(forest: TokenForest) -> None:
     again = TokenForest()
@@ -162,6 +164,7 @@ def test_a_term_is_recorded_with_kind_origin_and_weight() -> None:
 # Rows
 
 
+@settings(deadline=None)
 @given(forests(), st.data())
 def test_every_trained_node_is_in_exactly_one_row_on_the_path_of_its_leaf(
     forest: TokenForest, data: st.DataObject

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.agent import Conversation, Message, Turn, View
@@ -23,6 +23,7 @@ def view(agent: ChatAgent, *actions: str) -> View:
 # Reading replies
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_plain_reply_is_the_action_without_the_space_around_it(text: str) -> None:
     assert ChatAgent().parse(text) == text.strip()
@@ -46,6 +47,7 @@ def test_a_thinking_reply_holds_one_action(text: str, action: str) -> None:
     assert ChatAgent(format="think").parse(text) == action
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(st.characters(exclude_characters="<>")))
 def test_any_reply_is_read_without_an_error(before: str, inside: str) -> None:
     agent = ChatAgent(format="think")

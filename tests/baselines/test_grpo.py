@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.baseline import PolicyLoss
@@ -45,6 +45,7 @@ def test_without_normalising_they_are_deviations_from_the_mean(returns: list[flo
     assert z_scores(returns, normalise=False) == pytest.approx(advantages, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(RETURNS, st.booleans())
 def test_advantages_sum_to_nothing_and_keep_the_order_of_returns(returns: list[float], normalise: bool) -> None:
     advantages = z_scores(returns, normalise=normalise)
@@ -54,6 +55,7 @@ def test_advantages_sum_to_nothing_and_keep_the_order_of_returns(returns: list[f
             assert value <= smaller or advantages[place] > advantages[other]
 
 
+@settings(deadline=None)
 @given(RETURNS, st.integers(-5, 5), st.integers(1, 9))
 def test_z_scores_do_not_depend_on_where_returns_begin_or_on_their_unit(
     returns: list[float], shift: int, scale: int

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.baseline import PolicyLoss
@@ -99,6 +99,7 @@ def test_without_amplification_they_are_those_of_opmd(returns: list[float], adva
         assert method.advantages(returns) == pytest.approx(advantages, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(RETURNS, st.sampled_from(sorted(PRESETS)), st.sampled_from([1.0, 2.0, 3.0, 7.0]))
 def test_only_what_is_solved_or_above_the_mean_is_amplified(returns: list[float], preset: Any, alpha: float) -> None:
     plain = R3L(preset=preset, positive_amplification=None).advantages(returns)
@@ -270,6 +271,7 @@ PLAYS = st.lists(EARN, min_size=1, max_size=4).map(lambda rewards: [*rewards[:-1
 OFF: dict[str, Any] = {"positive_amplification": None, "pivotal_credit": False, "meta_tasks": False}
 
 
+@settings(deadline=None)
 @given(st.lists(PLAYS, min_size=1, max_size=6))
 def test_with_every_switch_off_it_is_the_plain_policy_gradient(plays: list[list[str]]) -> None:
     method = R3L(**OFF, reflection="none", group_size=len(plays))
@@ -279,6 +281,7 @@ def test_with_every_switch_off_it_is_the_plain_policy_gradient(plays: list[list[
     assert method.loss == PolicyLoss(ratio=None, clip=None, kl=0.0, aggregate="token-mean")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PLAYS, PLAYS, st.integers(0, 5)), min_size=1, max_size=4))
 def test_with_retries_and_all_credit_off_these_are_members_like_any_other(
     plays: list[tuple[list[str], list[str], int]],
@@ -292,6 +295,7 @@ def test_with_retries_and_all_credit_off_these_are_members_like_any_other(
     assert len(group.retries) == sum(k < len(base) for base, _, k in plays)
 
 
+@settings(deadline=None)
 @given(PLAYS, PLAYS, st.integers(0, 3))
 def test_each_switch_changes_only_what_it_names(base: list[str], retry: list[str], k: int) -> None:
     replies = {"a0": base, "a0?0": [report(k)], "a0.r0": retry}

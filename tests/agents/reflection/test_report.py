@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.agents.chat import ChatAgent
@@ -159,6 +159,7 @@ def test_a_report_nested_to_any_depth_does_no_harm(depth: int, style: str) -> No
     assert group.attempts == [attempt]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(["failure", "success", 0, 3]), max_size=5))
 def test_any_object_is_a_report_or_refused(fields: dict[str, Any]) -> None:
     try:
@@ -172,6 +173,7 @@ def test_any_object_is_a_report_or_refused(fields: dict[str, Any]) -> None:
     assert pivot is None or guidance_of(parsed, compact=False)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_report_or_refused(text: str) -> None:
     with pytest.raises(ValueError):
