@@ -1,6 +1,6 @@
 """r3lbench: text environments with restorable state, and a believable comparison of RL methods for LLM agents."""
 
-from r3lbench.env import Diagnosis, Fidelity, Outcome, Rubric, TextEnv
+from r3lbench.env import Fidelity, Outcome, TextEnv
 from r3lbench.registry import (
     make,
     register_agent,
@@ -9,8 +9,10 @@ from r3lbench.registry import (
     register_gymnasium_ids,
     register_reflector,
 )
+from r3lbench.rubric import Rubric
 from r3lbench.snapshot import Snapshot
 from r3lbench.tasks import Task, TaskPanel
+from r3lbench.teaching import Diagnosis
 
 __version__ = "0.1.0"
 

@@ -16,10 +16,12 @@ import numpy as np
 
 from r3lbench.engines.engine import Request, Sampling, Stop, seed_of
 from r3lbench.engines.template import ChatTemplate, Message
-from r3lbench.env import Diagnosis, Rubric, TextEnv
+from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError
 from r3lbench.plugin import Plugin
 from r3lbench.rollout.waves import Waves
+from r3lbench.rubric import Rubric
+from r3lbench.teaching import Diagnosis
 from r3lbench.tokens import Segment, TokenForest
 
 if TYPE_CHECKING:

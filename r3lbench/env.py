@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
-import numpy as np
 
 from r3lbench.errors import BadSnapshot, EpisodeOver, SnapshotDiverged, StaleHandle, UnknownName
+from r3lbench.rubric import Rubric
 from r3lbench.snapshot import NativeHandle, Snapshot, digest_of
 from r3lbench.spaces import UnicodeText
 from r3lbench.tasks import Task, TaskPanel, parse_task_id
+from r3lbench.teaching import Demonstrator, Diagnosis
 
 if TYPE_CHECKING:
     from r3lbench.episode import Trajectory
@@ -41,21 +42,6 @@ class Fidelity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rubric:
-    """A named, checkable milestone of a task.
-
-    Attributes:
-        name: What is asked for, in words a reflection can quote.
-        satisfied: Whether the present state meets it.
-        weight: Share in a weighted mean of rubrics; non-negative.
-    """
-
-    name: str
-    satisfied: bool
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What one action led to.
 
@@ -70,44 +56,6 @@ class Outcome:
     reward: float = 0.0
     terminated: bool = False
     valid: bool = True
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """Where an episode went wrong and an executable plan, in the terms of a reflection report.
-
-    Attributes:
-        summary: What happened, one sentence.
-        outcome: ``"success"``, ``"success_but_inefficient"`` or ``"failure"``.
-        root_cause: Why; None when flawless.
-        suggestion: A plan that can be carried out from the pivot; None exactly when ``outcome`` is ``"success"``.
-        pivot: 0-based step whose action should have been another; None exactly when ``outcome`` is ``"success"``.
-    """
-
-    summary: str
-    outcome: str
-    root_cause: str | None = None
-    suggestion: str | None = None
-    pivot: int | None = None
-
-
-Player = Callable[["TextEnv"], tuple[str, bool]]
-"""Chooses the next action in the environment's present state, and says whether it is worth imitating."""
-
-
-@dataclass(frozen=True)
-class Demonstrator:
-    """A way to play that a warm start may learn from.
-
-    Attributes:
-        name: e.g. ``"expert"``, ``"careless"``.
-        weight: Share of the episodes it plays in the mix.
-        begin: Given the environment's generator for this episode, returns the player.
-    """
-
-    name: str
-    weight: float
-    begin: Callable[[np.random.Generator], Player]
 
 
 @dataclass
@@ -447,10 +395,3 @@ class TextEnv(gymnasium.Env[str, str]):
         if self.admissible_in_info:
             info["admissible_actions"] = self.admissible_actions()
         return info
-
-
-def weighted_share(rubrics: Sequence[Rubric]) -> float:
-    """Weighted share of satisfied rubrics, in [0, 1]; 0 when the weights sum to 0."""
-    total = math.fsum(rubric.weight for rubric in rubrics)
-    met = math.fsum(rubric.weight for rubric in rubrics if rubric.satisfied)
-    return met / total if total > 0 else 0.0

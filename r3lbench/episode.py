@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from r3lbench.env import Rubric, TextEnv
+from r3lbench.env import TextEnv
+from r3lbench.rubric import Rubric
 from r3lbench.snapshot import Snapshot
 from r3lbench.tasks import Task
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from r3lbench.agent import Message, Sees, Turn, Undeclared, Voice
-from r3lbench.env import Diagnosis, Rubric
 from r3lbench.episode import Trajectory
 from r3lbench.plugin import Plugin
+from r3lbench.rubric import Rubric
+from r3lbench.teaching import Diagnosis
 from r3lbench.tokens import Sample
 
 SUCCESS = "success"

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from r3lbench import Diagnosis, Outcome, Rubric, Task, TaskPanel, register_env
-from r3lbench.env import Demonstrator, Player, TextEnv
+from r3lbench.env import TextEnv
+from r3lbench.teaching import Demonstrator, Player
 from tests.toy import Toy, expert
 
 FOUND_BY: dict[str, tuple[str, dict[str, Any]]] = {}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r3lbench.env import Rubric
 from r3lbench.episode import EpisodeTree, State, Trajectory
+from r3lbench.rubric import Rubric
 from tests.stage import EXPERT, Ledger
 from tests.toy import Toy
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from r3lbench import Diagnosis, Outcome, Rubric, Task, TaskPanel, TextEnv, register_env
-from r3lbench.env import Demonstrator, Player
 from r3lbench.episode import Trajectory
+from r3lbench.teaching import Demonstrator, Player
 
 MOVES = {"go west": -1, "go east": 1}
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from r3lbench.env import Diagnosis
+from r3lbench.teaching import Diagnosis
 
 from .expert import Expert, Wording
 from .game import advance

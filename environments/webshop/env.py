@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from r3lbench.env import Demonstrator, Diagnosis, Outcome, Player, Rubric, TextEnv
+from r3lbench.env import Outcome, TextEnv
 from r3lbench.errors import UnknownName
 from r3lbench.registry import register_env, unknown
+from r3lbench.rubric import Rubric
 from r3lbench.tasks import Task, TaskPanel
+from r3lbench.teaching import Demonstrator, Diagnosis, Player
 
 from . import feedback
 from .diagnosis import diagnose

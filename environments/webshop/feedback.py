@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r3lbench.env import Rubric
+from r3lbench.rubric import Rubric
 
 from .goals import Goal
 from .reward import Reward

@@ -19,11 +19,12 @@ import numpy as np
 
 from r3lbench.agent import Agent, Message, Turn, View, diagnosis_json
 from r3lbench.engines.template import ChatTemplate
-from r3lbench.env import Demonstrator, Diagnosis, TextEnv
+from r3lbench.env import TextEnv
 from r3lbench.episode import EpisodeTree, State, Trajectory
 from r3lbench.policies.imitation import WeightedSequence
 from r3lbench.reflection import Case, Reflector
 from r3lbench.tasks import Task
+from r3lbench.teaching import Demonstrator, Diagnosis
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from r3lbench.agent import Agent, ContextFull, Conversation, Turn, View, Voice
 from r3lbench.engines.engine import Sampling, seed_of
 from r3lbench.engines.template import ChatTemplate
-from r3lbench.env import Diagnosis, TextEnv
+from r3lbench.env import TextEnv
 from r3lbench.episode import EpisodeTree, State, Trajectory
 from r3lbench.errors import R3LBenchError, SnapshotDiverged
 from r3lbench.reflection import Case, Reflection, Reflector
@@ -24,6 +24,7 @@ from r3lbench.rollout.meter import Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.tasks import Task
+from r3lbench.teaching import Diagnosis
 from r3lbench.tokens import Sample, Segment, TokenForest
 
 T = TypeVar("T")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from r3lbench.env import Rubric, TextEnv, weighted_share
+from r3lbench.env import TextEnv
 from r3lbench.errors import EpisodeOver
+from r3lbench.rubric import Rubric, weighted_share
 from r3lbench.testing.transcript import JUNK, MOVES, Move, play, play_to_the_end, tasks_of, view, walk
 from r3lbench.testing.under_test import EnvUnderTest
 

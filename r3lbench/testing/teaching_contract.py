@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from r3lbench.env import Demonstrator, Diagnosis, TextEnv
+from r3lbench.env import TextEnv
 from r3lbench.episode import EpisodeTree, Trajectory
+from r3lbench.teaching import Demonstrator, Diagnosis
 from r3lbench.testing.transcript import MOVES, Move, tasks_of
 from r3lbench.testing.under_test import EnvUnderTest
 

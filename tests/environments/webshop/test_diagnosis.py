@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from r3lbench.env import Diagnosis
 from r3lbench.environments.webshop.diagnosis import RootCause, diagnose
 from r3lbench.environments.webshop.expert import Expert, Wording
 from r3lbench.environments.webshop.game import advance
@@ -18,6 +17,7 @@ from r3lbench.environments.webshop.players import Manner, demonstrations
 from r3lbench.environments.webshop.protocols import PROTOCOLS
 from r3lbench.environments.webshop.shop import GENERATED, Shop, open_shop
 from r3lbench.environments.webshop.state import START, Page, State
+from r3lbench.teaching import Diagnosis
 
 COMPACT = PROTOCOLS["compact"]
 
