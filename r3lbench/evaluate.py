@@ -234,11 +234,11 @@ def _manifest(config: EvaluateConfig, policy: Policy | None, panels: Mapping[str
     # As in a run's manifest: what was measured stands together, and where the record lies is no part of it.
     values["evaluation"] = {name: values.pop(name) for name in PanelConfig.model_fields}
     del values["out"], values["quiet"]
-    of = None if policy is None else policy.to_json()
-    if of is None:
-        del values["policy"]
-    else:
+    of = {} if policy is None else policy.to_json()
+    if of:
         values["policy"]["name"] = of["name"]
+    else:
+        del values["policy"]
     return {
         **provenance(),
         "config": values,

@@ -1,0 +1,259 @@
+"""Recorded results read back: found below a folder, checked, reduced to what a comparison needs.
+
+What cannot be trusted is refused with the reason: a panel of which tasks are missing, a task evaluated more often than
+the others, a summary that its own evaluation contradicts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from r3lbench.errors import BadCheckpoint, BadData, UnknownName
+from r3lbench.recording import RunFolder
+from r3lbench.tasks import parse_task_id
+
+MEASURES = ("success", "score")
+WARM_START, TRAINED = "before", "after"
+"""When a run was evaluated: before its first update, and after its last. A mere evaluation has the latter only."""
+_ABSOLUTE = re.compile(r"(/[^/\s]+/|~/|[A-Za-z]:[\\/])")
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class PanelInfo(_Read):
+    """A split's tasks, as a manifest names them."""
+
+    tasks: int
+    """How many there are."""
+    hash: str
+    """Of environment, split, settings and all keys."""
+    settings: dict[str, Any]
+    """What decides the meaning of the tasks."""
+
+
+class PolicyInfo(_Read):
+    """A policy, as a manifest names it; all empty for agents without a model."""
+
+    name: str = ""
+    digest: str = ""
+    """Of its weights; empty where they are many files."""
+    parameters: int = 0
+
+
+class Manifest(_Read):
+    """What was run."""
+
+    created: str
+    config: dict[str, Any]
+    env: str
+    panels: dict[str, PanelInfo]
+    policy: PolicyInfo
+    sees: dict[str, tuple[str, ...]]
+    """What agent and reflectors were given beyond observations."""
+
+
+class Result(_Read):
+    """What came of it."""
+
+    updates: int
+    seconds: float
+    """Of exploring and learning."""
+    cost: dict[str, dict[str, int]]
+    """Counts by purpose, see ``rollout.meter``."""
+    evaluation: dict[str, dict[str, dict[str, float]]]
+    """Means by time (``WARM_START``, ``TRAINED``), mode and measure."""
+
+
+class _Line(_Read):
+    update: int
+    mode: str
+    task: str
+    success: bool
+    score: float = Field(ge=0, le=1)
+
+
+Panel = Mapping[str, Sequence[float]]
+"""By measure: one number a task, in the order of the tasks, episodes averaged."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A complete run, or a mere evaluation.
+
+    Attributes:
+        path: Where it was found.
+        manifest: What was run.
+        result: What came of it.
+        split: The split it was evaluated on.
+        tasks: How many tasks of it, from the first.
+        panels: Results by time and mode.
+    """
+
+    path: str
+    manifest: Manifest
+    result: Result
+    split: str
+    tasks: int
+    panels: Mapping[tuple[str, str], Panel]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings."""
+        return self.manifest.config
+
+    @property
+    def seed(self) -> int:
+        """Of everything that was drawn."""
+        return int(self.config["seed"])
+
+    @property
+    def method(self) -> dict[str, Any] | None:
+        """The method's settings; None for a mere evaluation."""
+        return self.config.get("method")
+
+    @property
+    def policy(self) -> PolicyInfo | None:
+        """What was trained or played; None for agents without a model."""
+        return self.manifest.policy if self.manifest.policy.name else None
+
+    @property
+    def panel(self) -> PanelInfo:
+        """The panel it was evaluated on."""
+        return self.manifest.panels[self.split]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything below some folders.
+
+    Attributes:
+        records: The complete ones, by path.
+        incomplete: (path, updates done) of runs without a result.
+        damaged: (path, what is wrong) of the others.
+    """
+
+    records: tuple[Record, ...]
+    incomplete: tuple[tuple[str, int], ...]
+    damaged: tuple[tuple[str, str], ...]
+
+
+def read_below(paths: Iterable[str]) -> Findings:
+    """Read every run folder that is, or lies below, one of the paths.
+
+    Raises:
+        BadData: A path does not exist.
+    """
+    records, incomplete, damaged = [], [], []
+    for path in sorted(run_folders(paths)):
+        try:
+            folder = RunFolder.open(path)
+            if folder.result is None:
+                incomplete.append((path.as_posix(), len(folder.metrics())))
+            else:
+                records.append(read(folder))
+        except BadCheckpoint as error:
+            damaged.append((path.as_posix(), str(error)))
+    return Findings(tuple(records), tuple(incomplete), tuple(damaged))
+
+
+def run_folders(paths: Iterable[str]) -> list[Path]:
+    """Folders with a manifest, each once; links are not followed, and a run is not searched for others."""
+    found: dict[Path, Path] = {}
+    for given in paths:
+        if not Path(given).is_dir():
+            raise BadData(f"{given} is not a folder; give folders that hold recorded runs, e.g. results or runs")
+        for parent, folders, files in os.walk(given):
+            folders.sort()
+            if "manifest.json" in files:
+                folders.clear()
+                found.setdefault(Path(parent).resolve(), Path(parent))
+    return list(found.values())
+
+
+def read(folder: RunFolder) -> Record:
+    """Read a complete record.
+
+    Raises:
+        BadCheckpoint: It is damaged, or contradicts itself; the message names the file.
+    """
+    path = folder.path
+    manifest = _validated(Manifest, folder.manifest, path / "manifest.json")
+    result = _validated(Result, folder.result, path / "result.json")
+    lines = _validated(list[_Line], folder.evaluations(), path / "evaluation.jsonl")
+    if not isinstance(manifest.config.get("seed"), int):
+        raise BadCheckpoint(f"{path / 'manifest.json'} is damaged: config.seed is missing")
+    panels: dict[tuple[str, str], Panel] = {}
+    splits, counts = set(), set()
+    for when, modes in result.evaluation.items():
+        update = 0 if when == WARM_START else result.updates
+        for mode, means in modes.items():
+            chosen = [line for line in lines if (line.update, line.mode) == (update, mode)]
+            split, panels[when, mode] = _panel(chosen, path / "evaluation.jsonl")
+            splits.add(split)
+            counts.add(len(panels[when, mode]["score"]))
+            for measure, values in panels[when, mode].items():
+                if not math.isclose(math.fsum(values) / len(values), means.get(measure, math.nan), abs_tol=1e-9):
+                    raise BadCheckpoint(
+                        f"{path}: {measure} {when} ({mode}) in result.json is not the mean of evaluation.jsonl"
+                    )
+    if len(splits) != 1 or len(counts) != 1 or not splits <= set(manifest.panels):
+        raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: evaluations on one panel of one size expected")
+    split, count = splits.pop(), counts.pop()
+    wanted = manifest.config.get("evaluation", {}).get("tasks") or manifest.panels[split].tasks
+    if count != min(wanted, manifest.panels[split].tasks):
+        raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: {count} of {wanted} tasks evaluated")
+    return Record(path.as_posix(), manifest, result, split, count, panels)
+
+
+def absolute_paths(value: Any) -> Iterator[str]:
+    """Texts in JSON values that name files from the root of some machine; a record to be published holds none."""
+    if isinstance(value, str):
+        if _ABSOLUTE.match(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from absolute_paths(value[key])
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from absolute_paths(item)
+
+
+def _panel(lines: Sequence[_Line], file: Path) -> tuple[str, Panel]:
+    """The split, and by measure the mean of every task, which are the first of the split."""
+    by_task: dict[tuple[str, int], list[_Line]] = defaultdict(list)
+    try:
+        for line in lines:
+            by_task[parse_task_id(line.task)].append(line)
+    except UnknownName as error:
+        raise BadCheckpoint(f"{file} is damaged: {error}") from error
+    tasks = sorted(by_task)
+    split = tasks[0][0] if tasks else ""
+    if not tasks or tasks != [(split, index) for index in range(len(tasks))]:
+        raise BadCheckpoint(f"{file} is damaged: tasks are missing; those from the first on expected")
+    if len({len(episodes) for episodes in by_task.values()}) != 1:
+        raise BadCheckpoint(f"{file} is damaged: some tasks were evaluated more often than others")
+    panel = {
+        measure: [math.fsum(getattr(line, measure) for line in by_task[task]) / len(by_task[task]) for task in tasks]
+        for measure in MEASURES
+    }
+    return split, panel
+
+
+def _validated(model: Any, value: Any, file: Path) -> Any:
+    try:
+        return TypeAdapter(model).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadCheckpoint(f"{file} is damaged: {where}: {first['msg']}") from error

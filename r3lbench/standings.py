@@ -1,0 +1,370 @@
+"""Which results can be compared, and how they compare.
+
+A group holds what was measured on the same tasks, from the same policy, under the same budget; nothing else is ever
+put side by side. Inside a group a row is one configuration of a method with all its seeds. The floor and the ceiling
+(agents without a model) join every group of their panel.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from r3lbench.config import plugin_model
+from r3lbench.errors import UnknownName
+from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, Registry
+from r3lbench.results import MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
+from r3lbench.rollout.meter import EVALUATION
+from r3lbench.stats import Estimate, difference, estimate
+
+COSTS = ("env_steps", "generated_tokens", "trained_tokens", "seconds")
+"""Means over seeds; counts without evaluation, seconds of exploring and learning."""
+_ELSEWHERE = ("method", "env", "agent", "policy", "budget", "evaluation", "seed")
+"""Settings that set rows or groups apart by themselves."""
+_WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume")
+"""Settings without effect on what is learned."""
+
+
+class Kind(StrEnum):
+    """What a row stands for."""
+
+    METHOD = "method"
+    """A policy trained by a method."""
+    WARM_START = "warm start"
+    """The policy that all methods of the group began from."""
+    EVALUATED = "evaluated"
+    """A policy evaluated only."""
+    FLOOR = "floor"
+    """An agent without a model."""
+    CEILING = "ceiling"
+    """An agent without a model that asks the environment's expert."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        kind: What it stands for.
+        name: Of the method, agent or policy.
+        switches: Settings that set it apart: the method's where they are not the default, others where rows of the
+            group differ.
+        seeds: Of its runs.
+        values: By measure, the mean over seeds and tasks.
+        change: By measure, the paired difference to the same runs' warm start; None for what was not trained.
+        against: By measure, the paired difference to the reference; None where there is nothing to pair.
+        paired: Seeds shared with the reference.
+        cost: By name (``COSTS``), the mean over seeds; None for what was not trained.
+        sees: What agent and reflectors are given beyond observations.
+    """
+
+    kind: Kind
+    name: str
+    switches: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    values: Mapping[str, Estimate]
+    sees: Mapping[str, Sequence[str]]
+    change: Mapping[str, Estimate] | None = None
+    against: Mapping[str, Estimate] | None = None
+    paired: int = 0
+    cost: Mapping[str, float] | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and switches."""
+        return f"{self.name} ({in_words(self.switches)})" if self.switches else self.name
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be compared.
+
+    Attributes:
+        env: Versioned environment name.
+        options: The environment's settings that are not the default.
+        split: Split evaluated on.
+        tasks: How many tasks of it.
+        panel: The whole split.
+        mode: How actions were drawn, ``"sampled"`` or ``"greedy"``.
+        temperature: Of sampled evaluation.
+        policy: What training began from; None for a group of mere evaluations.
+        agent: Name of the trained agent; empty for a group of mere evaluations.
+        agent_options: Its settings that are not the default.
+        budget: What every run could spend: name to limit, unlimited ones left out.
+        reference: Name of the method that others are compared with.
+        rows: Best first.
+    """
+
+    env: str
+    options: Mapping[str, Any]
+    split: str
+    tasks: int
+    panel: PanelInfo
+    mode: str
+    temperature: float
+    policy: PolicyInfo | None
+    agent: str
+    agent_options: Mapping[str, Any]
+    budget: Mapping[str, float]
+    reference: str
+    rows: tuple[Row, ...]
+
+
+def compare(
+    records: Iterable[Record], *, mode: str = "sampled", measure: str = "score", reference: str = "grpo"
+) -> tuple[list[Group], list[str]]:
+    """Put records into groups, and rows into order.
+
+    Args:
+        records: Complete ones.
+        mode: Way of drawing actions; agents without a model were recorded in one only, which is taken.
+        measure: Rows are sorted by it.
+        reference: Name of a method; its configuration with the fewest switches is what others are compared with.
+
+    Returns:
+        The groups, and one line about each record that is left out.
+    """
+    notes: list[str] = []
+    runs: dict[str, list[Record]] = defaultdict(list)
+    bounds: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.manifest.created, record.path), reverse=True):
+        if record.policy is None:
+            bounds[_arena(record)].append(record)
+        elif (TRAINED, mode) not in record.panels:
+            notes.append(f"{record.path}: not evaluated in mode {mode}")
+        else:
+            runs[_key(record)].append(record)
+    played = {_arena(group[0]) for group in runs.values()}
+    together = [(group, bounds[_arena(group[0])]) for group in runs.values()]
+    together += [([], group) for arena, group in bounds.items() if arena not in played]
+    groups = [_group(group, limits, mode, measure, reference, notes) for group, limits in together]
+    return sorted(groups, key=_place), sorted(set(notes))
+
+
+def _arena(record: Record) -> str:
+    """What any two results must have in common to be compared."""
+    options = non_default(ENVIRONMENTS, record.config.get("env"))
+    return _text([record.manifest.env, options, record.split, record.panel.hash, record.tasks])
+
+
+def _key(record: Record) -> str:
+    """What two results of policies must have in common, besides."""
+    temperature = record.config.get("evaluation", {}).get("temperature")
+    if record.method is None or record.policy is None:
+        return _arena(record) + _text([temperature])
+    started_from = record.policy.digest or record.policy.name
+    agent = record.config.get("agent") or {}
+    return _arena(record) + _text(
+        [temperature, started_from, agent.get("name"), non_default(AGENTS, agent), _budget(record)]
+    )
+
+
+def _place(group: Group) -> tuple[Any, ...]:
+    policy = ("", "") if group.policy is None else (group.policy.name, group.policy.digest)
+    return (
+        group.env,
+        group.policy is None,
+        *policy,
+        _text([group.budget, group.options, group.agent_options, group.tasks]),
+    )
+
+
+def _group(
+    runs: Sequence[Record], bounds: Sequence[Record], mode: str, measure: str, reference: str, notes: list[str]
+) -> Group:
+    first = runs[0] if runs else bounds[0]
+    trained = [record for record in runs if record.method is not None]
+    agent = first.config.get("agent") or {}
+    rows = [*_methods(trained, mode, reference, notes), *_warm_start(trained, mode)]
+    rows += _evaluated([record for record in runs if record.method is None], mode, notes)
+    rows += _evaluated(bounds, mode, notes)
+    rows.sort(key=lambda row: (-row.values[measure].value, row.kind, row.label))
+    return Group(
+        env=first.manifest.env,
+        options=non_default(ENVIRONMENTS, first.config.get("env")),
+        split=first.split,
+        tasks=first.tasks,
+        panel=first.panel,
+        mode=mode,
+        temperature=float(first.config.get("evaluation", {}).get("temperature", 1.0)),
+        policy=first.policy if trained else None,
+        agent=str(agent.get("name", "")) if trained else "",
+        agent_options=non_default(AGENTS, agent) if trained else {},
+        budget=_budget(first) if trained else {},
+        reference=reference,
+        rows=tuple(rows),
+    )
+
+
+def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[str]) -> list[Row]:
+    """A row for every configuration of every method."""
+    settings = {record.path: _settings(record) for record in records}
+    varied = sorted(
+        name
+        for name in {name for of in settings.values() for name in of}
+        if len({_text(of.get(name)) for of in settings.values()}) > 1
+    )
+    labels: dict[str, tuple[str, dict[str, Any]]] = {}
+    members: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        method = record.method or {}
+        switches = non_default(BASELINES, method) | {name: settings[record.path].get(name) for name in varied}
+        key = _text([method.get("name"), switches])
+        labels[key] = str(method.get("name")), switches
+        members[key].append(record)
+    seeds = {key: _by_seed(members[key], notes) for key in labels}
+    candidates = sorted((len(switches), key) for key, (name, switches) in labels.items() if name == reference)
+    rivals = seeds[candidates[0][1]] if candidates else {}
+    return [
+        _method(name, switches, seeds[key], {} if seeds[key] is rivals else rivals, mode)
+        for key, (name, switches) in labels.items()
+    ]
+
+
+def _method(
+    name: str, switches: Mapping[str, Any], by_seed: Mapping[int, Record], rivals: Mapping[int, Record], mode: str
+) -> Row:
+    runs = list(by_seed.values())
+    shared = [seed for seed in by_seed if seed in rivals]
+    change = against = None
+    if all((WARM_START, mode) in run.panels for run in runs):
+        change = _differences((runs, TRAINED), (runs, WARM_START), mode)
+    if shared:
+        ours, theirs = [by_seed[seed] for seed in shared], [rivals[seed] for seed in shared]
+        against = _differences((ours, TRAINED), (theirs, TRAINED), mode)
+    return Row(
+        kind=Kind.METHOD,
+        name=name,
+        switches=switches,
+        seeds=tuple(by_seed),
+        values=_estimates(runs, TRAINED, mode),
+        sees=runs[0].manifest.sees,
+        change=change,
+        against=against,
+        paired=len(shared),
+        cost=_mean_cost(runs),
+    )
+
+
+def _warm_start(records: Sequence[Record], mode: str) -> list[Row]:
+    """The policy before training; runs with one seed measured the same, whatever their method."""
+    by_seed: dict[int, Record] = {}
+    for record in records:
+        if (WARM_START, mode) in record.panels:
+            by_seed.setdefault(record.seed, record)
+    runs = [by_seed[seed] for seed in sorted(by_seed)]
+    if not runs:
+        return []
+    sees = {"agent": runs[0].manifest.sees.get("agent", ())}
+    return [Row(Kind.WARM_START, "warm start", {}, tuple(sorted(by_seed)), _estimates(runs, WARM_START, mode), sees)]
+
+
+def _evaluated(records: Sequence[Record], mode: str, notes: list[str]) -> list[Row]:
+    """A row for every agent, or agent and policy, that was not trained here."""
+    labels: dict[str, tuple[str, dict[str, Any]]] = {}
+    members: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        agent, policy = record.config.get("agent") or {}, record.policy
+        name, switches = str(agent.get("name")), non_default(AGENTS, agent)
+        key = _text([name, switches, policy and [policy.digest, policy.name]])
+        labels[key] = (name if policy is None else f"{name}, policy {policy.name}"), switches
+        members[key].append(record)
+    rows = []
+    for key, (name, switches) in labels.items():
+        by_seed = _by_seed(members[key], notes)
+        runs = list(by_seed.values())
+        first, kind = runs[0], Kind.EVALUATED
+        if first.policy is None:
+            kind = Kind.CEILING if "expert" in first.manifest.sees.get("agent", ()) else Kind.FLOOR
+            mode = next(of for when, of in first.panels if when == TRAINED)
+        rows.append(Row(kind, name, switches, tuple(by_seed), _estimates(runs, TRAINED, mode), first.manifest.sees))
+    return rows
+
+
+def _by_seed(records: Iterable[Record], notes: list[str]) -> dict[int, Record]:
+    """One record a seed, the newest; ``records`` come newest first."""
+    kept: dict[int, Record] = {}
+    for record in records:
+        other = kept.setdefault(record.seed, record)
+        if other is not record:
+            notes.append(f"{record.path}: same configuration and seed as {other.path}, which is newer")
+    return dict(sorted(kept.items()))
+
+
+def _estimates(runs: Sequence[Record], when: str, mode: str) -> dict[str, Estimate]:
+    return {measure: estimate(_table(runs, when, mode, measure)) for measure in MEASURES}
+
+
+def _differences(
+    ours: tuple[Sequence[Record], str], theirs: tuple[Sequence[Record], str], mode: str
+) -> dict[str, Estimate]:
+    return {measure: difference(_table(*ours, mode, measure), _table(*theirs, mode, measure)) for measure in MEASURES}
+
+
+def _table(records: Sequence[Record], when: str, mode: str, measure: str) -> list[Sequence[float]]:
+    return [record.panels[when, mode][measure] for record in records]
+
+
+def _mean_cost(records: Sequence[Record]) -> dict[str, float]:
+    totals: Counter[str] = Counter()
+    for record in records:
+        for purpose, counts in record.result.cost.items():
+            if purpose != EVALUATION:
+                totals.update(counts)
+    sums = {**totals, "seconds": math.fsum(record.result.seconds for record in records)}
+    return {name: sums.get(name, 0) / len(records) for name in COSTS}
+
+
+def _budget(record: Record) -> dict[str, float]:
+    limits = record.config.get("budget") or {}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """What else may influence learning, by dotted name."""
+    return {
+        name: value
+        for name, value in _flat(record.config).items()
+        if name.split(".")[0] not in _ELSEWHERE and name not in _WITHOUT_EFFECT
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def non_default(registry: Registry[Any], values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings of a plug-in that are not its default; all where the plug-in is not installed."""
+    given = dict(values or {})
+    name = given.pop("name", None)
+    defaults: dict[str, Any] = {}
+    if name is not None:
+        try:
+            entry = registry.entry(name)
+        except UnknownName:
+            return given
+        model: type[BaseModel] = plugin_model(name, entry.load())
+        fields = {key: field.get_default(call_default_factory=True) for key, field in model.model_fields.items()}
+        defaults = to_jsonable_python({**fields, **entry.defaults}, fallback=str)
+    return {key: value for key, value in given.items() if key not in defaults or defaults[key] != value}
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """Settings on one line."""
+    shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    return ", ".join(f"{name}={value}" for name, value in sorted(shown.items()))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
