@@ -144,7 +144,7 @@ class RunFolder:
                     f"{self.path / name} is shorter than at the last checkpoint; the run cannot be resumed"
                 )
         for name in _GROWING:
-            if present[name]:
+            if present[name] > offsets.get(name, 0):
                 write_atomic(self.path / name, (self.path / name).read_bytes()[: offsets.get(name, 0)])
         for tree in sorted((self.path / "trees").glob("u*.jsonl.gz")):
             if int(tree.name[1:7]) > update:

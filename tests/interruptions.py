@@ -24,21 +24,24 @@ class Interrupted(BaseException):
 
 @dataclass
 class Watch:
-    """Counts changes below ``folder`` and calls ``act`` at the ``at``-th (from 0; None: never)."""
+    """Counts changes below ``folder``, tells of each, and calls ``act`` at the ``at``-th (from 0; None: never)."""
 
     folder: Path
     at: int | None
     act: Callable[[], Any]
     seen: int = 0
+    tell: Callable[[str, Path], Any] = lambda event, path: None
 
     def hears(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _CHANGES or not isinstance(arguments[0], str | os.PathLike):
             return
         if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
             return
-        if self.folder not in (_folder_of(event, arguments) / arguments[0]).parents:
+        path = _folder_of(event, arguments) / arguments[0]
+        if self.folder not in path.parents:
             return
         self.seen += 1
+        self.tell(event, path)
         if self.seen - 1 == self.at:
             self.act()
 

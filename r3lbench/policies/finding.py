@@ -71,6 +71,8 @@ def find_policy(name: str, env: str) -> Source:
         return _source(name, _smollm2())
     folder = Path(name).expanduser()
     if folder.is_dir():
+        if is_run(folder):
+            return _trained(name, RunFolder.open(folder))
         if not (folder / "config.json").is_file():
             raise BadCheckpoint(f"{folder} is not a policy: it holds no config.json (a Hugging Face model folder does)")
         return _source(name, folder)
@@ -107,6 +109,8 @@ def _source(name: str, folder: Path) -> Source:
         content = json.loads(card.read_bytes())
     except ValueError as error:
         raise BadCheckpoint(f"{card} is not JSON: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("defaults", {}), dict):
+        raise BadCheckpoint(f"{card} is not a policy's card: an object was expected, with settings under 'defaults'")
     return Source(name, str(folder), content)
 
 

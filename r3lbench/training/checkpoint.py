@@ -36,8 +36,7 @@ def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer
         The checkpoint's folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".u*"):
-        shutil.rmtree(leftover)
+    sweep(folder)
     final = folder / f"u{update:06d}"
     temporary = folder / f".u{update:06d}.tmp"
     temporary.mkdir()
@@ -60,6 +59,12 @@ def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer
 def list_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
     return sorted(folder.glob("u[0-9]*")) if folder.is_dir() else []
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a kill has left half-written or half-deleted."""
+    for leftover in folder.glob(".u*"):
+        shutil.rmtree(leftover)
 
 
 def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]]:

@@ -141,6 +141,7 @@ class Trainer:
             return
         self.update, state = checkpoint.load(saved[-1], self.policy.model, self.learner.optimizer)
         self.folder.rewind(state["offsets"], self.update)
+        checkpoint.sweep(self.folder.checkpoints)
         self.cursor, self.seconds = int(state["cursor"]), float(state["seconds"])
         self.meter.load_json(state["meter"])
         self.method.load_state_dict(state["method"])
@@ -252,15 +253,13 @@ class Trainer:
             for mode in self.settings.evaluation.modes:
                 chosen = [line for line in lines if line["update"] == update and line["mode"] == mode]
                 means.setdefault(when, {})[mode] = summary([_score_of(line) for line in chosen])
-        result = {
+        return {
             "stopped_by": stop,
             "updates": self.update,
             "evaluation": means,
             "cost": self.meter.to_json(),
             "seconds": self.seconds,
         }
-        self.folder.write_result(result)
-        return result
 
     def _shares(self) -> dict[str, float]:
         """Per limit of the budget, the share that is used up."""
