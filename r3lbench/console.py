@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from pydantic import BaseModel
 from rich import box
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -131,6 +132,26 @@ def summary_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[st
     for row in rows:
         table.add_row(*row)
     return Group(Text(title, style="bold"), table)
+
+
+def settings_table(kind: str, model: type[BaseModel], defaults: Mapping[str, Any]) -> Table:
+    """The flags of a plug-in.
+
+    Args:
+        kind: As in ``--method.pivotal-credit``.
+        model: Its settings.
+        defaults: What its name stands for, over the model's own defaults.
+    """
+    table = Table(title="Settings", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.add_column("flag", no_wrap=True)
+    table.add_column("default", no_wrap=True)
+    table.add_column("meaning")
+    for name, field in model.model_fields.items():
+        if name != "name":
+            default = defaults.get(name, field.get_default(call_default_factory=True))
+            meaning = " ".join((field.description or "").split())
+            table.add_row(f"--{kind}.{name.replace('_', '-')}", str(default), Text(meaning))
+    return table
 
 
 def before_after(evaluation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:

@@ -1,0 +1,55 @@
+"""``r3lbench COMMAND ...``, which is ``python -m r3lbench.COMMAND ...``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rich.text import Text
+
+import r3lbench
+from r3lbench.console import make_console
+from r3lbench.registry import unknown
+
+COMMANDS = {
+    "run": "train a policy with a method on an environment, evaluate it, record it",
+    "evaluate": "play a panel of tasks with an agent, without training",
+    "leaderboard": "compare recorded runs",
+    "envs": "list the environments, or show one",
+    "methods": "list the methods, agents and reflectors, or show one",
+    "play": "play an environment yourself",
+    "warmstart": "make a tiny policy for an environment",
+}
+"""What each does; the module of this name has ``main(argv)``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    command, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
+    if command in COMMANDS:
+        # Imported on use: some commands need a second or two for what others do without.
+        status: int = importlib.import_module(f"r3lbench.{command}").main(rest[:-1])
+        return status
+    if command == "--version":
+        print(f"r3lbench {r3lbench.__version__}")
+        return 0
+    if command in ("", "-h", "--help", "help"):
+        overview()
+        return 0
+    print(f"r3lbench: {unknown('command', command, COMMANDS)}", file=sys.stderr)
+    return 2
+
+
+def overview() -> None:
+    """Print the commands."""
+    console = make_console(quiet=False)
+    console.print(Text.assemble(("r3lbench", "bold"), f" {r3lbench.__version__}: compare RL methods for LLM agents\n"))
+    width = max(len(name) for name in COMMANDS)
+    for name, purpose in COMMANDS.items():
+        console.print(Text.assemble("  r3lbench ", (name.ljust(width), "bold"), f"  {purpose}"))
+    console.print("\nr3lbench COMMAND --help lists what a command takes.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

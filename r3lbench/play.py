@@ -1,0 +1,172 @@
+"""``python -m r3lbench.play --env webshop``: play an environment yourself, and go back to any state you saved."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from r3lbench import config as configuration
+from r3lbench.config import Strict, options_of
+from r3lbench.console import make_console
+from r3lbench.env import TextEnv
+from r3lbench.errors import R3LBenchError
+from r3lbench.registry import make
+from r3lbench.snapshot import Snapshot
+
+PROG = "r3lbench play"
+NAMES = {"env": "webshop"}
+
+
+class PlayConfig(Strict):
+    """Settings of a game. ``env`` takes the fields of the environment it names."""
+
+    env: Any = None
+    task: str | None = None
+    """Which task, e.g. test/3; one drawn from the first split if None."""
+    seed: int = Field(0, ge=0)
+    """Of the draw."""
+
+
+@dataclass
+class Game:
+    """One person's play.
+
+    Attributes:
+        env: What is played.
+        console: Where it is shown.
+        ret: Sum of rewards so far.
+        saved: Snapshots with the return they were taken at, oldest first.
+    """
+
+    env: TextEnv
+    console: Console
+    ret: float = 0.0
+    saved: list[tuple[Snapshot, float]] = field(default_factory=list)
+
+    def command(self, line: str) -> None:
+        """Carry out ``:word argument``."""
+        word, _, argument = line[1:].strip().partition(" ")
+        commands: dict[str, Callable[[str], None]] = {
+            "snapshot": self.snapshot,
+            "restore": self.restore,
+            "hint": self.hint,
+            "actions": self.actions,
+            "rubrics": self.rubrics,
+        }
+        if word in commands:
+            commands[word](argument.strip())
+        else:
+            self.say("commands: " + "  ".join(f":{name}" for name in [*commands, "quit"]))
+
+    def snapshot(self, _: str) -> None:
+        """Save the present state."""
+        self.saved.append((self.env.snapshot(), self.ret))
+        self.say(f"saved as {len(self.saved)}: step {self.env.elapsed_steps}; back with :restore {len(self.saved)}")
+
+    def restore(self, number: str) -> None:
+        """Go back to a saved state, the last one unless numbered."""
+        position = int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else len(self.saved)
+        if not 1 <= position <= len(self.saved):
+            self.say(f"nothing is saved as {position}" if self.saved else "nothing is saved yet; :snapshot saves")
+            return
+        snapshot, self.ret = self.saved[position - 1]
+        self.env.restore(snapshot)
+        self.show()
+
+    def hint(self, _: str) -> None:
+        """Ask the environment's expert."""
+        action = None if self.env.done else self.env.expert_action()
+        self.say("the expert has nothing to say here" if action is None else f"the expert would write: {action}")
+
+    def actions(self, _: str) -> None:
+        """List what can be done."""
+        self.say("\n".join(self.env.admissible_actions()) or "this environment lists no actions")
+
+    def rubrics(self, _: str) -> None:
+        """List the milestones."""
+        self.say("\n".join(f"[{'x' if rubric.satisfied else ' '}] {rubric.name}" for rubric in self.env.rubrics()))
+
+    def act(self, action: str) -> None:
+        """Take a step."""
+        if self.env.done:
+            self.say("the episode is over; go on with :restore, or :quit")
+            return
+        _, reward, _, _, info = self.env.step(action)
+        self.ret += reward
+        if not info["action_valid"]:
+            self.say("that did nothing")
+        self.show()
+
+    def show(self) -> None:
+        """The present state."""
+        env = self.env
+        title = f"step {env.elapsed_steps} of {env.max_steps}, score {env.score():.2f}, return {self.ret:.2f}"
+        self.console.print(Rule(Text(title, style="dim"), align="left", characters="-"))
+        self.console.print(Text(env.observation))
+        if env.done:
+            words = "solved" if env.success() else "over" if env.terminated else "out of steps"
+            self.say(f"{words}: {env.feedback()}")
+
+    def say(self, words: str) -> None:
+        """Something that is not the environment's."""
+        self.console.print(Text(words, style="cyan"))
+
+
+def parse(argv: Sequence[str]) -> PlayConfig:
+    """A game's configuration from flags."""
+    parsed: PlayConfig = configuration.parse(
+        PlayConfig, argv, names=NAMES, prog=PROG, description="Play a task in the terminal; :help lists commands."
+    )
+    return parsed
+
+
+def run(config: PlayConfig, lines: Callable[[str], str] = input) -> Game:
+    """Play until ``:quit`` or the end of input.
+
+    Args:
+        config: What to play.
+        lines: Asks for the next line; raises ``EOFError`` when there is none.
+
+    Raises:
+        R3LBenchError: No such environment or task.
+    """
+    env = make(config.env.name, **options_of(config.env))
+    env.reset(seed=config.seed, options=None if config.task is None else {"task": config.task})
+    game = Game(env, make_console(quiet=False))
+    game.say(f"{env.name} {env.task.id}. {env.instructions}")
+    game.say("An action a line; also :snapshot  :restore [number]  :hint  :actions  :rubrics  :quit")
+    game.show()
+    while True:
+        try:
+            line = lines("> ").strip()
+        except EOFError:
+            return game
+        if line in (":quit", ":q"):
+            return game
+        if line.startswith(":"):
+            game.command(line)
+        else:
+            game.act(line)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    try:
+        run(parse(sys.argv[1:] if argv is None else argv))
+    except R3LBenchError as error:
+        return configuration.fail(error, PROG)
+    except KeyboardInterrupt:
+        print()
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
