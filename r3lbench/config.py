@@ -272,9 +272,13 @@ def _load_toml(flags: Sequence[str]) -> dict[str, Any]:
         raise BadConfig(f"--config {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"--config {path}: not TOML: {error}") from error
-    return {
-        key: {"name": value} if key in _NAMED and isinstance(value, str) else value for key, value in values.items()
-    }
+    for key in _NAMED:
+        if isinstance(values.get(key), str):
+            values[key] = {"name": values[key]}
+        table = values.get(key, {})
+        if not isinstance(table, dict) or not isinstance(table.get("name", ""), str):
+            raise BadConfig(f"--config {path}: {key} is a name, or a table with a name and settings")
+    return values
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
