@@ -79,7 +79,7 @@ settings_of_a_run = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=settings_of_a_run)
 def test_flags_file_and_manifest_give_the_same_settings(values: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
@@ -126,7 +126,6 @@ def test_switches_need_no_word_and_take_either_case() -> None:
 def test_underscores_are_as_good_as_dashes_and_the_last_flag_wins() -> None:
     assert dump(parse("--tasks_per_update", "3")) == dump(parse("--tasks-per-update=3"))
     assert parse("--seed", "1", "--seed", "2").seed == 2
-    assert parse("--method", "r3l", "--method", "grpo").method.name == "grpo"
 
 
 def test_none_lifts_a_limit() -> None:
