@@ -172,7 +172,7 @@ def outcomes(group: Group, measure: str) -> Grid:
         if trained:
             cells.append("" if row.change is None else _difference(row.change[measure], measure))
         if rivals:
-            partly = f" ({row.paired} seeds)" if 0 < row.paired < len(row.seeds) else ""
+            partly = f" ({row.paired} of {len(row.seeds)} seeds)" if 0 < row.paired < len(row.seeds) else ""
             cells.append("" if row.against is None else _difference(row.against[measure], measure) + partly)
         rows.append(tuple(cells))
     return Grid(tuple(columns), tuple(rows))

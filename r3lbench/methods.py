@@ -84,7 +84,9 @@ def show(console: Console, kind: str, registry: Registry[Any], name: str) -> Non
         seen = ", ".join(sorted(cls.sees)) or "nothing"
         console.print(f"  {'needs a model' if cls.speaks else 'needs no model'}; sees beyond observations: {seen}")
         console.print()
-    console.print(settings_table(kind, configuration.plugin_model(name, cls), entry.defaults))
+    model = configuration.plugin_model(name, cls)
+    if set(model.model_fields) - {"name"}:
+        console.print(settings_table(kind, model, entry.defaults))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
