@@ -91,6 +91,8 @@ def test_the_rules_open_the_conversation_if_wanted(format: str, wanted: str) -> 
 def test_guidance_goes_behind_the_observation_at_the_pivot() -> None:
     messages = [Message("user", "Step 3: x")]
     assert ChatAgent().guided(messages, "G", at=3) == [*messages, Message("system", "G")]
+    warned = [Message("system", "NIGHT FALLS"), *messages]
+    assert ChatAgent().guided(warned, "G", at=3) == [*warned, Message("system", "G")]
 
 
 def test_guidance_at_the_start_joins_the_system_prompt() -> None:

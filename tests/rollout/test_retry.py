@@ -60,11 +60,13 @@ def test_the_prefix_costs_no_step_where_the_environment_can_return_at_once() -> 
 
 
 def test_steps_of_a_replayed_prefix_are_counted_apart() -> None:
-    at = stage({"a0": BASE, "a0.r0": REST}, make_env=lambda: Replayed(rooms=3, max_steps=6))
-    _, base, retry = retried(at, 2)
+    at = stage({"a0": BASE, "a0.r0": REST, "a0.r1": REST}, make_env=lambda: Replayed(rooms=3, max_steps=6))
+    group, base, retry = retried(at, 2)
     assert at.meter.counts["retry"]["env_steps"] == len(REST)
     assert at.meter.counts["retry"]["replayed_steps"] == 2
     assert retry.trajectory.observations[:3] == base.trajectory.observations[:3]
+    play(group.retry(base, at=3))
+    assert at.meter.counts["retry"]["replayed_steps"] == 2 + 3
 
 
 def test_side_by_side_every_retry_finds_the_instance_that_knows_its_state() -> None:
@@ -224,6 +226,7 @@ def test_a_retry_of_a_retry_continues_it_and_distills_free_of_both_guidances(fir
     assert "SECOND" in read(group, twice.turns[second].node)
     copy = group.distill(twice)
     assert read(group, copy.turns[-1]) == unguided(twice, "")
+    assert set(copy.turns) <= {part.id for part in group.forest.path(copy.turns[-1])}
     assert copy.sampled_in == tuple(turn.node for turn in twice.turns)
     assert read(group, group.distill(once).turns[-1]) == unguided(once, "")
 
