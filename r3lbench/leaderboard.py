@@ -136,7 +136,7 @@ def heading(group: Group) -> str:
 
 def budget(group: Group) -> str:
     """The limits of a run, whichever was reached first."""
-    words = [f"{limit:,g} {name.replace('_', ' ')}" for name, limit in sorted(group.budget.items())]
+    words = [f"{limit:,} {name.replace('_', ' ')}" for name, limit in sorted(group.budget.items())]
     return " or ".join(words) or "no limit"
 
 

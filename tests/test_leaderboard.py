@@ -91,6 +91,16 @@ def test_what_is_not_comparable_is_never_put_side_by_side(runs: Path, changes: d
     assert all(row.against is None for row in alone.rows)
 
 
+def test_headings_say_what_could_be_spent(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(runs / "long", [1.0, 1.0, 1.0, 1.0], config__budget={"updates": 30, "env_steps": 1_000_000})
+    assert main([str(runs)]) == 0
+    headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## Toy-v0, policy tiny, 1,000,000 env steps or 30 updates",
+        "## Toy-v0, policy tiny, 4 updates",
+    ]
+
+
 def test_fewer_tasks_are_another_panel(runs: Path) -> None:
     record(runs / "other", [1.0, 1.0], [0.0, 0.0], config__evaluation__tasks=2)
     assert sorted(group.tasks for group in compare(read_below([str(runs)]).records)[0]) == [2, 4]
