@@ -235,6 +235,15 @@ def test_a_retry_that_did_not_help_is_imitated_nowhere(retry: list[str]) -> None
         assert "guided" not in terms and len(terms["reflection"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("retry", "imitated"), [(["1 end"], True), (["0", "1 end"], True), (["0", "0", "1 end"], False)]
+)
+def test_what_was_solved_before_must_be_solved_in_fewer_steps(retry: list[str], imitated: bool) -> None:
+    replies = {"a0": ["0", "0", "1 end"], "a0?0": [report(0, outcome="success_but_inefficient")], "a0.r0": retry}
+    _, _, terms = explored(R3L(group_size=2), replies)
+    assert sorted(by_label(terms)) == sorted(["base", "distilled"] + ["guided", "reflection"] * imitated)
+
+
 def test_a_report_of_success_on_a_failure_is_not_imitated() -> None:
     replies = {"a0": FAILS, "a0?0": [report(None, outcome="success", plan=None)]}
     _, _, terms = explored(R3L(group_size=2), replies)
