@@ -25,6 +25,9 @@ from r3lbench.registry import ENVIRONMENTS
 CARD = "policy.json"
 """File in a policy's folder: ``{"defaults": {...}}``, settings of a run that suit it, and how it was made."""
 
+INSTRUCTED: dict[str, Any] = {"agent": {"name": "chat", "rules": True, "show_admissible": True, "max_tokens": 128}}
+"""A model that was trained on no environment of ours must be told the rules, and which actions there are."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -42,8 +45,8 @@ class Source:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Settings of a run that suit the policy."""
-        defaults: dict[str, Any] = self.card.get("defaults", {})
+        """Settings of a run that suit the policy; without a card, those of an instruction-tuned model."""
+        defaults: dict[str, Any] = self.card.get("defaults", {}) if self.card else INSTRUCTED
         return defaults
 
 

@@ -39,10 +39,11 @@ def test_weights_can_be_loaded_in_another_type(toy_policy: Path) -> None:
     assert {parameter.dtype for parameter in policy.model.parameters()} == {torch.float64}
 
 
-def test_a_folder_without_a_card_asks_for_nothing(toy_policy: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_card_is_told_the_rules_like_an_instructed_model(toy_policy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_policy, tmp_path / "policy")
     (tmp_path / "policy" / "policy.json").unlink()
-    assert find_policy(str(tmp_path / "policy"), "toy").defaults == {}
+    assert find_policy(str(tmp_path / "policy"), "toy").defaults == finding.INSTRUCTED
+    assert finding.INSTRUCTED["agent"]["rules"]
 
 
 def test_the_folder_of_a_run_stands_for_the_policy_it_trained(toy_policy: Path, tmp_path: Path) -> None:
