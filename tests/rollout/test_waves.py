@@ -194,16 +194,16 @@ def test_after_an_error_that_is_caught_the_others_go_on() -> None:
     waves = Waves(Failing("x0"))
     left = []
 
-    async def member(who: str, purpose: str) -> None:
+    async def nested(who: str) -> None:
         try:
-            await speak(waves, who, [purpose])
+            await waves.gather([waves.gather([speak(waves, who, ["retry"])])])
         finally:
             left.append(who)
 
     async def group() -> list[list[Completion]]:
         with pytest.raises(MemoryError):
-            await waves.gather([member("x", "attempt"), waves.gather([waves.gather([member("y", "retry")])])])
-        assert left == ["x", "y"]
+            await waves.gather([speak(waves, "x", ["attempt"]), nested("y")])
+        assert left == ["y"]
         return await waves.gather(speak(waves, who, ["retry"]) for who in "pq")
 
     async def both() -> list[list[list[Completion]]]:
