@@ -71,7 +71,8 @@ class Completion:
 
     Attributes:
         token_ids: At least one token; the stop token included when one was sampled.
-        logprobs: Log-probability of each token in nats, under the distribution it was drawn from.
+        logprobs: Log-probability of each token in nats, under the distribution it was drawn from; of greedy tokens
+            under that of temperature 1.
         stop: Why it ended.
     """
 

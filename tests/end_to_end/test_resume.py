@@ -98,7 +98,8 @@ def test_the_command_itself_is_killed_and_resumed(
         time.sleep(0.001)
     first.kill()
     first.communicate()
-    assert first.returncode == KILLED
+    # On a busy machine the run may be faster than this test; then there is nothing left to do.
+    assert first.returncode in (KILLED, 0)
     second = command("run", "--resume", run, "--quiet", cwd=tmp_path)
     assert second.communicate() == ("", "")
     assert second.returncode == 0

@@ -31,8 +31,8 @@ def test_two_updates_of_grpo_with_smollm2(tmp_path: Path, monkeypatch: pytest.Mo
     run = tmp_path / "run"
     ask = [
         *("--policy", "smollm2", "--method", "grpo", "--method.group-size", "2", "--tasks-per-update", "2"),
-        *("--env", "toy", "--env.rooms", "3", "--env.max-steps", "2", "--agent.rules", "--agent.max-tokens", "6"),
-        *("--budget.updates", "2", "--evaluation.tasks", "1"),
+        *("--env", "toy", "--env.rooms", "3", "--env.max-steps", "2", "--agent.max-tokens", "6"),
+        *("--agent.rules", "--agent.show-admissible", "False", "--budget.updates", "2", "--evaluation.tasks", "1"),
         *("--evaluation.modes", "greedy", "--out", str(run), "--threads", "1", "--quiet"),
     ]
     assert main(ask) == 0
