@@ -1,25 +1,35 @@
-"""``python -m r3lbench.warmstart --config RECIPE``: make a tiny policy for an environment, from nothing.
+"""``python -m r3lbench.warmstart --env webshop``: make a tiny policy for an environment, from nothing.
 
 Demonstrators play, the environment diagnoses, and a small Llama imitates play, reports and guided retries (see
 ``policies.lessons``). In later rounds the policy's own episodes are diagnosed, too, so that it can reflect on the
 failures it really has. The result is a Hugging Face folder with a card that says how it was made and what it can do.
+
+An environment may bring a recipe, ``tiny/recipe.toml`` in its package: the settings that suit it. ``--config`` and
+flags go on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from pydantic import Field
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
@@ -28,7 +38,7 @@ from r3lbench.console import make_console
 from r3lbench.engines.engine import Sampling
 from r3lbench.engines.template import ChatTemplate
 from r3lbench.engines.transformers import TransformersEngine
-from r3lbench.env import Diagnosis, TextEnv
+from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
 from r3lbench.plugin import Plugin
@@ -40,13 +50,14 @@ from r3lbench.policies.tiny import TinyConfig, build_model, warm_up_copying
 from r3lbench.policies.tokenizer import build_tokenizer
 from r3lbench.recording import provenance
 from r3lbench.reflection import SUCCESS, Reflector
-from r3lbench.registry import AGENTS, REFLECTORS, make
+from r3lbench.registry import AGENTS, ENVIRONMENTS, REFLECTORS, make
 from r3lbench.rollout.evaluation import evaluate, summary
 from r3lbench.rollout.group import Group, Rollout
 from r3lbench.rollout.meter import Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.tasks import Task
+from r3lbench.teaching import Diagnosis
 
 PROG = "r3lbench warmstart"
 
@@ -58,7 +69,7 @@ class CutsConfig(Plugin):
     """Literal texts that frame values on pages, in actions, reports and plans."""
     identifiers: str | None = None
     """Pattern of the pieces of identifiers."""
-    min_count: int = Field(3, ge=1)
+    min_count: int = Field(5, ge=1)
     """Words seen less often are spelled."""
 
 
@@ -77,6 +88,9 @@ class LessonsConfig(Plugin):
     """Share of the flawless episodes that are reflected on, too: a policy must also learn to say that all was well."""
     read_weight: float = Field(0.1, ge=0)
     """Loss weight of tokens that the policy only reads."""
+    shares: tuple[float, ...] = ()
+    """Shares of the environment's demonstrators, in their order; its own if empty. More careless play leaves more to
+    learn afterwards."""
 
 
 class WarmStartConfig(Strict):
@@ -105,12 +119,21 @@ class WarmStartConfig(Strict):
     """Print nothing but errors."""
 
 
-QUICK: dict[str, Any] = {
-    "lessons": LessonsConfig(demonstrations=2500, reflections=800, rounds=1, own_episodes=512),
-    "imitation": ImitationConfig(steps=900),
-    "again": ImitationConfig(steps=250, learning_rate=1e-3),
+QUICK: dict[str, dict[str, int]] = {
+    "lessons": {"demonstrations": 2500, "reflections": 800, "rounds": 1, "own_episodes": 512},
+    "imitation": {"steps": 900},
+    "again": {"steps": 250},
 }
 """What ``--quick`` means."""
+
+RECIPE = "tiny/recipe.toml"
+"""Where, in an environment's package, its recipe stands."""
+
+PLAIN: dict[str, Any] = {"format": "plain", "rules": False, "show_admissible": False, "max_tokens": 48}
+"""How the chat agent speaks with a tiny policy: actions and pages, nothing else."""
+
+_LINES = 10
+"""Plain lines of progress in a stage, where there is no terminal."""
 
 
 class WarmStart:
@@ -125,7 +148,7 @@ class WarmStart:
         self.console = make_console(quiet=config.quiet)
         self.make_env = partial(make, config.env.name, **configuration.options_of(config.env))
         self.env: TextEnv = self.make_env()
-        self.agent: Agent = AGENTS.load("chat")()
+        self.agent: Agent = AGENTS.load("chat")(**PLAIN)
         self.reflector: Reflector = REFLECTORS.load("report")(style="compact")
         self.teacher = Teacher(self.env, self.agent, self.reflector, config.lessons.read_weight)
         self.rng = np.random.default_rng(config.seed)
@@ -136,15 +159,22 @@ class WarmStart:
         self._demonstrators = self.env.demonstrators()
         if not self._demonstrators:
             raise BadConfig(f"{self.env.name} has no demonstrators to learn from")
-        weights = np.array([demonstrator.weight for demonstrator in self._demonstrators])
-        self._shares = weights / weights.sum()
+        shares = config.lessons.shares or tuple(demonstrator.weight for demonstrator in self._demonstrators)
+        if len(shares) != len(self._demonstrators) or min(shares) < 0 or sum(shares) <= 0:
+            names = ", ".join(demonstrator.name for demonstrator in self._demonstrators)
+            raise BadConfig(f"--lessons.shares needs one non-negative number each for {names}, not all 0")
+        self._shares = np.array(shares) / sum(shares)
 
     def run(self) -> dict[str, Any]:
         """Make the policy; returns its card."""
         config, lessons = self.config, self.config.lessons
         started = time.process_time()
-        played = [self._demonstration() for _ in range(lessons.demonstrations)]
-        judged = list(islice(self._judged(self._demonstrations_for_ever()), lessons.reflections))
+        with self._counting("demonstrations", lessons.demonstrations + lessons.reflections) as tick:
+            played = [self._demonstration(tick) for _ in range(lessons.demonstrations)]
+            judged = []
+            for pair in islice(self._judged(self._demonstrations_for_ever()), lessons.reflections):
+                judged.append(pair)
+                tick()
         texts = [text for one in played for text in self.teacher.texts(one)]
         texts += [text for one, diagnosis in judged for text in (*self.teacher.texts(one), report_of(diagnosis))]
         cuts = config.cuts
@@ -162,24 +192,38 @@ class WarmStart:
         self.console.print(f"{size:,} parameters, {len(tokenizer)} tokens in the vocabulary, {len(sequences)} lessons")
         warm = warm_up_copying(model, tokenizer, steps=config.copying_steps, seed=config.seed)
         self._note("copying", warm.losses[-1:], warm.cpu_seconds)
-        report = imitate(model, sequences, config.imitation, seed=config.seed)
-        self._note("imitation", report.losses, report.cpu_seconds)
+        self._imitate("imitation", model, sequences, config.imitation, config.seed)
         for number in range(1, lessons.rounds + 1):
             sequences += self._taught(self._judged(self._own_episodes(model, template, number)), template)
-            report = imitate(model, sequences, config.again, seed=config.seed + number)
-            self._note(f"round {number}", report.losses, report.cpu_seconds)
+            self._imitate(f"round {number}", model, sequences, config.again, config.seed + number)
         card = self._card(model, template, size, time.process_time() - started)
-        folder = Path(config.out)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        (folder / "model.safetensors").chmod(0o644)
-        write_atomic(folder / CARD, (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+        self._write(Path(config.out), model, tokenizer, card)
         return card
 
-    def _demonstration(self) -> Played:
+    def _write(self, folder: Path, model: Any, tokenizer: Any, card: dict[str, Any]) -> None:
+        """Write the policy beside its place, and put it there when it is whole."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary) / folder.name
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
+            (made / "model.safetensors").chmod(0o644)
+            write_atomic(made / CARD, (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+            made.replace(folder)
+
+    def _imitate(
+        self, stage: str, model: Any, sequences: Sequence[WeightedSequence], settings: ImitationConfig, seed: int
+    ) -> None:
+        with self._counting(stage, settings.steps) as tick:
+            report = imitate(model, sequences, settings, seed=seed, on_step=lambda _, loss: tick(f"loss {loss:.3f}"))
+        self._note(stage, report.losses, report.cpu_seconds)
+
+    def _demonstration(self, tick: Callable[[], None] = lambda: None) -> Played:
         task = self.tasks[int(self.rng.integers(len(self.tasks)))]
         demonstrator = self._demonstrators[int(self.rng.choice(len(self._shares), p=self._shares))]
-        return self.teacher.play(task, demonstrator, self.rng)
+        played = self.teacher.play(task, demonstrator, self.rng)
+        tick()
+        return played
 
     def _demonstrations_for_ever(self) -> Iterator[Played]:
         while True:
@@ -237,11 +281,13 @@ class WarmStart:
             return await rollout.waves.gather(play(task) for task in some)
 
         episodes = []
-        for start in range(0, len(tasks), 128):
-            for group, attempt in asyncio.run(all_of(tasks[start : start + 128])):
-                if attempt.turns:
-                    said = tuple(group.forest.nodes[turn.node].segment.token_ids for turn in attempt.turns)
-                    episodes.append(Played(attempt.trajectory, attempt.turns, said, (False,) * len(said)))
+        with self._counting(f"own episodes of round {number}", len(tasks)) as tick:
+            for start in range(0, len(tasks), 128):
+                for group, attempt in asyncio.run(all_of(tasks[start : start + 128])):
+                    tick()
+                    if attempt.turns:
+                        said = tuple(group.forest.nodes[turn.node].segment.token_ids for turn in attempt.turns)
+                        episodes.append(Played(attempt.trajectory, attempt.turns, said, (False,) * len(said)))
         return episodes
 
     def _card(self, model: Any, template: ChatTemplate, size: int, seconds: float) -> dict[str, Any]:
@@ -260,6 +306,8 @@ class WarmStart:
             "environment": self.config.env.name,
             "defaults": {
                 "env": changed,
+                "agent": {"name": "chat", **PLAIN},
+                "threads": self.config.threads,
                 "reflection": {"style": "compact", "max_tokens": self._report_tokens()},
             },
             "made": {
@@ -277,11 +325,52 @@ class WarmStart:
         """Room for a report: a quarter more than the longest that was taught, in steps of 32."""
         return 32 * -(-5 * max(self.longest_report, 51) // (4 * 32))
 
+    @contextmanager
+    def _counting(self, what: str, total: int) -> Iterator[Callable[..., None]]:
+        """A bar on a terminal, a plain line now and then elsewhere; yields what is called after each piece of work."""
+        count = 0
+        if self.console.quiet or not self.console.is_terminal:
+
+            def line(note: str = "") -> None:
+                nonlocal count
+                count += 1
+                if count * _LINES // total > (count - 1) * _LINES // total:
+                    self.console.print(f"{what}: {count} of {total}{note and ', ' + note}")
+
+            yield line
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True) as bars:
+            bar = bars.add_task(what, total=total)
+
+            def advance(note: str = "") -> None:
+                bars.update(bar, advance=1, description=f"{what}{note and ', ' + note}")
+
+            yield advance
+
     def _note(self, stage: str, losses: Sequence[float], seconds: float) -> None:
         last = losses[-50:]
         mean = sum(last) / max(1, len(last))
         self.log.append({"stage": stage, "loss": round(mean, 4), "cpu_seconds": round(seconds, 1)})
         self.console.print(f"{stage}: loss {mean:.3f}, {seconds:.0f} s of processor time")
+
+
+def recipe(names: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the environment's own recipe gives; empty where it brings none.
+
+    Raises:
+        BadConfig: The recipe is not TOML.
+    """
+    package = ENVIRONMENTS.entry(names["env"]).path.partition(":")[0]
+    for parent in (package, package.rpartition(".")[0]):
+        if parent and hasattr(importlib.import_module(parent), "__path__"):
+            file = resources.files(parent).joinpath(RECIPE)
+            if file.is_file():
+                try:
+                    return tomllib.loads(file.read_text(encoding="utf-8"))
+                except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                    raise BadConfig(f"{file}: not TOML: {error}") from error
+    return {}
 
 
 def parse(argv: Sequence[str]) -> WarmStartConfig:
@@ -290,10 +379,15 @@ def parse(argv: Sequence[str]) -> WarmStartConfig:
         WarmStartConfig,
         argv,
         names={"env": "webshop"},
+        defaults_of=recipe,
         prog=PROG,
         description="Make a tiny policy for an environment that has demonstrators.",
     )
-    return parsed.model_copy(update=QUICK) if parsed.quick else parsed
+    if not parsed.quick:
+        return parsed
+    return parsed.model_copy(
+        update={name: getattr(parsed, name).model_copy(update=less) for name, less in QUICK.items()}
+    )
 
 
 def warm_start(config: WarmStartConfig) -> dict[str, Any]:
@@ -308,6 +402,7 @@ def warm_start(config: WarmStartConfig) -> dict[str, Any]:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    transformers.utils.logging.disable_progress_bar()
     return WarmStart(config).run()
 
 

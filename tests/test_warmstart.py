@@ -9,6 +9,7 @@ import pytest
 
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench.policies.loading import find_policy, load_policy
+from r3lbench.run import parse as parse_run
 from r3lbench.warmstart import QUICK, main, parse
 
 SMALL = [
@@ -74,11 +75,41 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, capsys: pyt
 def test_quick_means_less_of_everything() -> None:
     usual, quick = parse(["--env", "toy"]), parse(["--env", "toy", "--quick"])
     assert quick.imitation.steps < usual.imitation.steps
-    assert all(getattr(quick, name) == value for name, value in QUICK.items())
+    for table, less in QUICK.items():
+        assert all(getattr(getattr(quick, table), name) == value for name, value in less.items())
+    assert quick.again.learning_rate == usual.again.learning_rate
 
 
-def test_the_recipe_of_the_shipped_policy_can_be_read() -> None:
-    recipe = Path(__file__).parent.parent / "environments" / "webshop" / "tiny" / "recipe.toml"
-    config = parse(["--config", str(recipe)])
+def test_an_environments_own_recipe_is_where_its_settings_begin(tmp_path: Path) -> None:
+    config = parse(["--env", "webshop"])
     assert config.env.protocol == "default"
     assert "click[" in config.cuts.joints
+    other = tmp_path / "other.toml"
+    other.write_text('[cuts]\njoints = ["go "]\n')
+    changed = parse(["--env", "webshop", "--config", str(other), "--imitation.steps", "7"])
+    assert changed.cuts.joints == ("go ",)
+    assert changed.cuts.identifiers == config.cuts.identifiers
+    assert changed.imitation.steps == 7
+    assert parse(["--env", "toy"]).cuts.joints == ()
+
+
+def test_shares_name_every_demonstrator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--out", str(tmp_path / "policy"), "--lessons.shares", "1.0"]) == 2
+    assert "one non-negative number each for expert, careless" in capsys.readouterr().err
+
+
+def test_a_run_with_the_policy_takes_the_agents_settings_from_its_card(tmp_path: Path) -> None:
+    out = tmp_path / "policy"
+    assert main([*SMALL, "--out", str(out)]) == 0
+    config = parse_run(["--env", "toy", "--policy", str(out)])
+    assert (config.agent.rules, config.agent.show_admissible, config.agent.max_tokens) == (False, False, 48)
+    assert config.reflection.style == "compact"
+    assert config.threads == 1
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loud = [flag for flag in SMALL if flag != "--quiet"]
+    assert main([*loud, "--out", str(tmp_path / "policy")]) == 0
+    printed = capsys.readouterr().out
+    for line in ("demonstrations: 10 of 10", "imitation: 4 of 4, loss ", "own episodes of round 1: ", "greedy: "):
+        assert line in printed
