@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r3lbench.env import Diagnosis
 from r3lbench.policies.lessons import report_of
 from r3lbench.reflection import FAILURE, Reflection
 from r3lbench.rollout.group import Attempt, Group, Rollout
 from r3lbench.tasks import Task
+from r3lbench.teaching import Diagnosis
 
 
 @dataclass(frozen=True)
