@@ -1,6 +1,7 @@
 # make run METHOD=r3l ENV=webshop ARGS="--seed 1"    train, and print the table
 # make test                                          style, types and all tests
 # make smoke                                         the shortest whole run of METHOD on ENV
+# make record METHODS="grpo r3l" SEEDS="0 1 2"        repeat the results of record, two runs side by side
 # The virtual environment .venv is made on first use and renewed when the pinned or declared dependencies change.
 
 PYTHON ?= python3
@@ -11,7 +12,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SMOKE := runs/smoke
 
-.PHONY: run test smoke lint types pytest
+METHODS ?= grpo r3l
+SEEDS ?= 0 1 2
+RECORD := runs/record
+
+.PHONY: run test smoke record lint types pytest
 
 run: $(INSTALLED)
 	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) $(ARGS)
@@ -20,6 +25,14 @@ smoke: $(INSTALLED)
 	rm -rf $(SMOKE)
 	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) --out $(SMOKE) --budget.updates 1 \
 		--tasks-per-update 2 --method.group-size 4 --evaluation.tasks 8 $(ARGS)
+
+record: $(INSTALLED)
+	for agent in random oracle; do $(BIN)/python -m r3lbench.evaluate --env $(ENV) --agent $$agent --tasks None \
+		--out $(RECORD)/$(ENV)-$$agent; done
+	for seed in $(SEEDS); do for method in $(METHODS); do echo $$method $$seed; done; done | xargs -n 2 -P 2 sh -c \
+		'$(BIN)/python -m r3lbench.run --method $$0 --env $(ENV) --seed $$1 --evaluation.tasks None $(ARGS) \
+		--out $(RECORD)/$(ENV)-$$0-s$$1 --quiet'
+	$(BIN)/python -m r3lbench.leaderboard $(RECORD)
 
 test: lint types pytest
 
