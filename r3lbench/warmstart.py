@@ -76,15 +76,15 @@ class CutsConfig(Plugin):
 class LessonsConfig(Plugin):
     """How much is taught. Episodes are drawn from the training tasks, with repetition."""
 
-    demonstrations: int = Field(4000, ge=1)
+    demonstrations: int = Field(3000, ge=1)
     """Episodes of demonstrators to imitate."""
-    reflections: int = Field(2000, ge=0)
+    reflections: int = Field(1500, ge=0)
     """Further episodes of demonstrators to reflect on and to retry."""
-    rounds: int = Field(2, ge=0)
+    rounds: int = Field(1, ge=0)
     """Rounds on the policy's own episodes."""
-    own_episodes: int = Field(1024, ge=1)
+    own_episodes: int = Field(800, ge=1)
     """Episodes of the policy per round."""
-    flawless: float = Field(0.25, ge=0, le=1)
+    flawless: float = Field(0.6, ge=0, le=1)
     """Share of the flawless episodes that are reflected on, too: a policy must also learn to say that all was well."""
     read_weight: float = Field(0.1, ge=0)
     """Loss weight of tokens that the policy only reads."""
@@ -106,8 +106,12 @@ class WarmStartConfig(Strict):
     lessons: LessonsConfig = LessonsConfig()
     copying_steps: int = Field(80, ge=0)
     """Optimiser steps of the copy warm-up."""
-    imitation: ImitationConfig = ImitationConfig(steps=3000)
-    again: ImitationConfig = ImitationConfig(steps=1000, learning_rate=1e-3)
+    basics: ImitationConfig = ImitationConfig(steps=400, final_learning_rate=0.3)
+    """Imitation of successful play alone, before everything else. Where mistakes are in the mix from the beginning, it
+    is luck how soon the policy finds out what a right action copies from."""
+    imitation: ImitationConfig = ImitationConfig(steps=1000)
+    """Imitation of all lessons."""
+    again: ImitationConfig = ImitationConfig(steps=300, learning_rate=1e-3)
     """Imitation in each round on the policy's own episodes."""
     evaluation_tasks: int = Field(128, ge=1)
     """Held-out tasks on which the result is measured."""
@@ -120,9 +124,9 @@ class WarmStartConfig(Strict):
 
 
 QUICK: dict[str, dict[str, int]] = {
-    "lessons": {"demonstrations": 2500, "reflections": 800, "rounds": 1, "own_episodes": 512},
-    "imitation": {"steps": 900},
-    "again": {"steps": 250},
+    "lessons": {"demonstrations": 2000, "reflections": 600, "rounds": 1, "own_episodes": 300},
+    "imitation": {"steps": 600},
+    "again": {"steps": 150},
 }
 """What ``--quick`` means."""
 
@@ -192,6 +196,9 @@ class WarmStart:
         self.console.print(f"{size:,} parameters, {len(tokenizer)} tokens in the vocabulary, {len(sequences)} lessons")
         warm = warm_up_copying(model, tokenizer, steps=config.copying_steps, seed=config.seed)
         self._note("copying", warm.losses[-1:], warm.cpu_seconds)
+        good = [lesson for lesson, one in zip(sequences, played, strict=False) if one.trajectory.success]
+        if good and config.basics.steps:
+            self._imitate("basics", model, good, config.basics, config.seed)
         self._imitate("imitation", model, sequences, config.imitation, config.seed)
         for number in range(1, lessons.rounds + 1):
             sequences += self._taught(self._judged(self._own_episodes(model, template, number)), template)

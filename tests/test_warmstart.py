@@ -21,6 +21,8 @@ SMALL = [
     "64",
     "--copying-steps",
     "2",
+    "--basics.steps",
+    "3",
     "--imitation.steps",
     "4",
     "--again.steps",
@@ -49,7 +51,7 @@ def test_the_policy_loads_and_its_card_says_how_it_was_made(tmp_path: Path) -> N
     assert card["environment"] == "toy"
     assert card["defaults"]["env"] == {"rooms": 4}
     assert card["defaults"]["reflection"]["style"] == "compact"
-    assert [stage["stage"] for stage in card["made"]["stages"]] == ["copying", "imitation", "round 1"]
+    assert [stage["stage"] for stage in card["made"]["stages"]] == ["copying", "basics", "imitation", "round 1"]
     assert card["made"]["config"]["imitation"]["steps"] == 4
     assert set(card["measured"]) == {"greedy", "sampled", "reflection"}
     assert 0 <= card["measured"]["sampled"]["success"] <= 1
@@ -86,7 +88,7 @@ def test_an_environments_own_recipe_is_where_its_settings_begin(tmp_path: Path) 
     assert "click[" in config.cuts.joints
     other = tmp_path / "other.toml"
     other.write_text('[cuts]\njoints = ["go "]\n')
-    changed = parse(["--env", "webshop", "--config", str(other), "--imitation.steps", "7"])
+    changed = parse(["--env", "webshop", "--config", str(other), "--basics.steps", "3", "--imitation.steps", "7"])
     assert changed.cuts.joints == ("go ",)
     assert changed.cuts.identifiers == config.cuts.identifiers
     assert changed.imitation.steps == 7
