@@ -83,17 +83,20 @@ class Product:
         """
         try:
             bullets = record["small_description"]
+            title, description, path = texts(
+                [record["name"], record["full_description"] or "", record["product_category"] or ""]
+            )
             return cls(
                 asin=record["asin"],
-                title=record["name"],
-                description=record["full_description"] or "",
-                bullets=tuple(bullets if isinstance(bullets, list) else [bullets or ""]),
+                title=title,
+                description=description,
+                bullets=texts(bullets if isinstance(bullets, list) else [bullets or ""]),
                 prices=_prices(record.get("pricing")),
                 options=_options(record["customization_options"] or {}),
-                attributes=NO_ATTRIBUTES if attributes is None else tuple(attributes),
+                attributes=NO_ATTRIBUTES if attributes is None else texts(attributes),
                 category=record["category"],
                 query=record["query"].lower().strip(),
-                product_category=record["product_category"],
+                product_category=path,
             )
         except (KeyError, TypeError, AttributeError, InvalidOperation) as error:
             raise BadData(
@@ -192,6 +195,17 @@ def build_catalogue(
     if missing:
         raise BadData(f"{source}: no price is given for {', '.join(missing[:5])}")
     return Catalogue(name, products, tuple(prices[product.asin] for product in products), nouns or TitleNouns())
+
+
+def texts(values: object) -> tuple[str, ...]:
+    """A list of texts.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"texts were expected, not {str(values)[:60]}")
+    return tuple(values)
 
 
 def draw_prices(products: Iterable[Product], rng: random.Random) -> dict[str, float]:

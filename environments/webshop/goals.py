@@ -20,7 +20,7 @@ from typing import Any
 
 from r3lbench.errors import BadData
 
-from .catalogue import Catalogue
+from .catalogue import Catalogue, texts
 
 ORDER_SEED = 233
 """Seed of upstream's shuffle."""
@@ -99,10 +99,12 @@ def human_goals(
     for position, product in enumerate(catalogue.products):
         for written in instructions.get(product.asin, ()):
             try:
-                text, attributes = written["instruction"], tuple(written["instruction_attributes"])
-                options = tuple((None, value) for value in written["instruction_options"])
-            except (KeyError, TypeError) as error:
+                (text,), attributes = texts([written["instruction"]]), texts(written["instruction_attributes"])
+                options = tuple((None, value) for value in texts(written["instruction_options"]))
+            except KeyError as error:
                 raise BadData(f"{source}: an instruction of {product.asin} lacks {error}") from error
+            except TypeError as error:
+                raise BadData(f"{source}: an instruction of {product.asin} is malformed: {error}") from error
             if not attributes:
                 continue
             limit, limit_text = _draw_limit(catalogue.prices[position], rng)
@@ -111,7 +113,7 @@ def human_goals(
 
 
 def synthetic_goals(
-    catalogue: Catalogue, instructions: Mapping[str, Mapping[str, Any]], rng: random.Random
+    catalogue: Catalogue, instructions: Mapping[str, Mapping[str, Any]], rng: random.Random, source: str = ""
 ) -> list[Goal]:
     """One goal for every product with an instruction and every combination of its option values.
 
@@ -119,13 +121,17 @@ def synthetic_goals(
         catalogue: Products and prices.
         instructions: Content of ``items_ins_v2``.
         rng: Generator of the price limits; one draw a product.
+        source: Name of the file, for messages.
     """
     goals: list[Goal] = []
     for position, product in enumerate(catalogue.products):
         written = instructions.get(product.asin, {})
-        text, attributes = written.get("instruction"), tuple(written.get("instruction_attributes") or ())
-        if text is None or not attributes:
+        if written.get("instruction") is None or not written.get("instruction_attributes"):
             continue
+        try:
+            (text,), attributes = texts([written["instruction"]]), texts(written["instruction_attributes"])
+        except TypeError as error:
+            raise BadData(f"{source}: the instruction of {product.asin} is malformed: {error}") from error
         limit, limit_text = _draw_limit(catalogue.prices[position], rng)
         groups = sorted(product.options)
         for values in itertools.product(*(choices for _, choices in groups)):

@@ -11,15 +11,16 @@ import gzip
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from r3lbench.errors import BadData
 
-from .catalogue import Catalogue, build_catalogue
+from .catalogue import Catalogue, build_catalogue, texts
 from .generated import generate
 from .goals import ORDER_SEED, Goal, human_goals, shuffled, synthetic_goals
 from .nouns import TitleNouns
@@ -39,6 +40,10 @@ _HOW_TO_GET = (
     f"or {DATA_VARIABLE}, or use data={GENERATED!r}"
 )
 _CHUNK = 1 << 22
+_DAMAGED = (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error)
+"""What reading a text file, compressed or not, may raise when its bytes are not what they should be."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,7 @@ class _Stock:
 
     catalogue: Catalogue
     instructions: Mapping[str, Mapping[str, Any]]
+    instructions_source: str
     human: Mapping[str, Sequence[Mapping[str, Any]]]
     human_source: str
     random_state: tuple[Any, ...]
@@ -144,7 +150,7 @@ def _shop(stock: _Stock, kind: GoalKind, order_seed: int) -> Shop:
     if kind is GoalKind.HUMAN:
         goals = human_goals(stock.catalogue, stock.human, rng, stock.human_source)
     else:
-        goals = synthetic_goals(stock.catalogue, stock.instructions, rng)
+        goals = synthetic_goals(stock.catalogue, stock.instructions, rng, stock.instructions_source)
     if not goals:
         raise BadData(f"{stock.catalogue.name} has no {kind} goals; choose the other kind with goals=")
     return Shop(stock.catalogue, shuffled(goals, order_seed), str(kind))
@@ -157,11 +163,12 @@ def _stock(folder: str, num_products: int | None, price_seed: int | None) -> _St
         raise BadData(f"{folder} is not a folder; {_HOW_TO_GET}")
     sizes = ("_1000", "") if num_products is not None and num_products <= SMALL else ("", "_1000")
     products = _find(root, "items_shuffle", sizes)
-    instructions = _read_mapping(_find(root, "items_ins_v2", sizes))
+    instructions_file = _find(root, "items_ins_v2", sizes)
+    instructions = _read_mapping(instructions_file, _record)
     human_file = _find(root, "items_human_ins", ("",), required=False)
-    human = {} if human_file is None else _read_mapping(human_file)
+    human = {} if human_file is None else _read_mapping(human_file, _list_of_records)
     nouns_file = _find(root, "title_nouns", ("",), required=False)
-    nouns = None if nouns_file is None else {key: tuple(value) for key, value in _read_mapping(nouns_file).items()}
+    nouns = None if nouns_file is None else _read_mapping(nouns_file, texts)
     rng = random.Random(price_seed)
     catalogue = build_catalogue(
         "webshop",
@@ -175,6 +182,7 @@ def _stock(folder: str, num_products: int | None, price_seed: int | None) -> _St
     return _Stock(
         replace(catalogue, name=f"webshop-{len(catalogue.products)}"),
         {asin: record for asin, record in instructions.items() if "instruction" in record},
+        str(instructions_file),
         {asin: human[asin] for asin in catalogue.position if asin in human},
         str(human_file),
         rng.getstate(),
@@ -209,22 +217,46 @@ def read_records(path: Path) -> Iterator[Any]:
                     if text[position:].strip(" \t\r\n]"):
                         raise BadData(f"{path} is damaged or not a JSON list of products: {error.msg}") from error
                     return
-                more = file.read(max(_CHUNK, len(text) - position))
+                try:
+                    more = file.read(max(_CHUNK, len(text) - position))
+                except _DAMAGED as damage:
+                    raise BadData(f"{path} is damaged: {damage}") from damage
                 ended = not more
                 text, position = text[position:] + more, 0
             else:
                 yield entry
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path, read: Callable[[Any], T]) -> dict[str, T]:
+    """A JSON object whose values ``read`` checks, raising ``TypeError``."""
     try:
         with _open(path) as file:
             content = json.load(file)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise BadData(f"{path} is damaged: it is not JSON ({error})") from error
+    except _DAMAGED as error:
+        raise BadData(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
         raise BadData(f"{path} should hold a JSON object by ASIN, not a {type(content).__name__}")
-    return content
+    mapping = {}
+    for key, value in content.items():
+        try:
+            mapping[key] = read(value)
+        except TypeError as error:
+            raise BadData(f"{path}: the entry of {key!r} is not in WebShop's format ({error})") from error
+    return mapping
+
+
+def _record(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"an object was expected, not {str(value)[:60]}")
+    return value
+
+
+def _list_of_records(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list was expected, not {str(value)[:60]}")
+    return [_record(item) for item in value]
 
 
 def _open(path: Path) -> IO[str]:

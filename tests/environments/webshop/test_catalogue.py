@@ -59,6 +59,9 @@ def test_num_products_counts_entries_of_the_file() -> None:
         record("B1", "x") | {"customization_options": {"Color": [{}]}},
         record("B1", "x") | {"pricing": "free"},
         record("B1", "x") | {"pricing": "$"},
+        record("B1", "x") | {"name": None},
+        record("B1", "x") | {"small_description": [None]},
+        record("B1", "x") | {"product_category": 5},
         "no record",
     ],
 )

@@ -58,6 +58,14 @@ def test_a_goal_survives_its_upstream_form() -> None:
     assert goal().key != goal(price_upper=10.0).key
 
 
+def test_an_instruction_that_is_no_text_is_named() -> None:
+    written = {"instruction": 5, "instruction_attributes": ["x"], "instruction_options": []}
+    with pytest.raises(BadData, match=r"^f\.json: an instruction of B000000002 is malformed"):
+        human_goals(catalogue(), {"B000000002": [written]}, random.Random(0), "f.json")
+    with pytest.raises(BadData, match=r"^f\.json: the instruction of B000000002 is malformed"):
+        synthetic_goals(catalogue(), {"B000000002": written}, random.Random(0), "f.json")
+
+
 def test_a_malformed_human_instruction_is_named() -> None:
     with pytest.raises(BadData, match=r"B000000002 lacks 'instruction_options'"):
         human_goals(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,20 @@ def test_nouns_may_lie_beside_the_products(tmp_path: Path) -> None:
         ({"items_shuffle.json": [], "items_ins_v2.json": {}}, r"items_shuffle\.json: no product found"),
         ({"items_shuffle.json": [1], "items_ins_v2.json": {}}, r"items_shuffle\.json: entry 0 is no product"),
         ({"items_shuffle.json": records(), "items_ins_v2.json": []}, r"items_ins_v2\.json should hold a JSON object"),
+        ({"items_ins_v2.json": {"B000000001": None}}, r"items_ins_v2\.json: the entry of 'B000000001'"),
+        ({"items_ins_v2.json": {"B000000001": {"attributes": "wool"}}}, r"items_shuffle\.json: product 'B000000001'"),
+        (
+            {"items_ins_v2.json": {"B000000001": {"instruction": "x", "instruction_attributes": 5}}},
+            r"items_ins_v2\.json: the instruction of B000000001",
+        ),
+        ({"items_human_ins.json": {"B000000001": {}}}, r"items_human_ins\.json: the entry of 'B000000001'"),
+        ({"items_human_ins.json": {"B000000001": [5]}}, r"items_human_ins\.json: the entry of 'B000000001'"),
+        ({"title_nouns.json": {"Oak Lamp": "oak"}}, r"title_nouns\.json: the entry of 'Oak Lamp'"),
     ],
 )
 def test_missing_and_malformed_files_are_named(tmp_path: Path, files: dict[str, Any], message: str) -> None:
+    if files and "items_shuffle.json" not in files:
+        files = {"items_shuffle.json": records(), "items_ins_v2.json": INSTRUCTIONS} | files
     with pytest.raises(BadData, match=message) as refusal:
         open_shop(write(tmp_path, files), DEFAULT)
     assert "\n" not in str(refusal.value)
@@ -99,6 +111,27 @@ def test_a_damaged_product_file_is_refused(tmp_path: Path, damage: str) -> None:
     path.write_text(damage)
     with pytest.raises(BadData, match=r"items_shuffle\.json is damaged"):
         list(read_records(path))
+
+
+@pytest.mark.parametrize("name", ["items_shuffle.json", "items_ins_v2.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[: len(data) // 2], lambda data: b"no gzip", lambda data: data[:20] + bytes(9) + data[29:]],
+    ids=["cut off", "other bytes", "changed bytes"],
+)
+def test_a_damaged_compressed_file_is_refused(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+    folder = write(tmp_path, {"items_shuffle.json": records(), "items_ins_v2.json": INSTRUCTIONS})
+    (tmp_path / name).rename(tmp_path / "whole")
+    (tmp_path / f"{name}.gz").write_bytes(damage(gzip.compress((tmp_path / "whole").read_bytes())))
+    with pytest.raises(BadData, match=rf"{name}\.gz is damaged"):
+        open_shop(folder, DEFAULT)
+
+
+def test_a_product_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"items_ins_v2.json": INSTRUCTIONS})
+    (tmp_path / "items_shuffle.json").write_bytes(b'[{"asin": "\xff"}]')
+    with pytest.raises(BadData, match=r"items_shuffle\.json is damaged"):
+        open_shop(folder, DEFAULT)
 
 
 def test_entries_are_read_across_the_borders_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
