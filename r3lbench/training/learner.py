@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from r3lbench.baseline import PolicyLoss
+from r3lbench.errors import R3LBenchError
 from r3lbench.plugin import Plugin
 from r3lbench.policies.decoder import Decoder
 from r3lbench.tokens import Kind, Term
 from r3lbench.training.losses import TokenLosses, token_losses
 from r3lbench.training.packing import KINDS, MicroBatch, pack
+
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimiser(Plugin):
@@ -24,7 +27,7 @@ class Optimiser(Plugin):
 
     lr: float = Field(3e-4, gt=0)
     """Learning rate; constant."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.999)
     """AdamW's moment decay rates."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay."""
@@ -67,6 +70,9 @@ class Learner:
 
         Returns:
             What happened, by name; see ``Tally.report``.
+
+        Raises:
+            R3LBenchError: The gradient is not finite; it has not been applied.
         """
         settings, budget = self.settings, self.settings.micro_batch_tokens
         parts = [
@@ -94,6 +100,11 @@ class Learner:
             loss.backward()  # type: ignore[no-untyped-call]
             tally.add(batch, logprobs.detach(), entropy.detach(), losses)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        if not torch.isfinite(norm):
+            raise R3LBenchError(
+                f"training has diverged: the gradient's norm is {float(norm)}; start a new run with a lower "
+                "--optimiser.lr"
+            )
         self.optimizer.step()
         tally.step(float(norm))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -181,11 +182,10 @@ class Trainer:
     async def _explore(self) -> list[Group]:
         rollout = self._rollout("attempt", self._sampling(self.settings.sampling.temperature))
         kept: list[Group] = []
+        drawn: Counter[str] = Counter()
         wanted = self.settings.tasks_per_update
         for _ in range(_MOST_DRAWS):
-            groups = [
-                Group(task, f"u{self.update + 1}/{task.id}", rollout) for task in self._next_tasks(wanted - len(kept))
-            ]
+            groups = [Group(task, self._key(task, drawn), rollout) for task in self._next_tasks(wanted - len(kept))]
             await rollout.waves.gather(self.method.explore(group) for group in groups)
             kept += [group for group in groups if self.method.keep(group)]
             if len(kept) == wanted:
@@ -196,6 +196,12 @@ class Trainer:
                 "from; start from another policy"
             )
         return kept
+
+    def _key(self, task: Task, drawn: Counter[str]) -> str:
+        """A group's own key: a small panel gives a task more than once in an update, and each is to be played anew."""
+        drawn[task.id] += 1
+        key, times = f"u{self.update + 1}/{task.id}", drawn[task.id]
+        return key if times == 1 else f"{key}+{times}"
 
     def _next_tasks(self, count: int) -> list[Task]:
         """The next tasks in the run's own shuffled order of the training panel, epoch after epoch."""

@@ -101,6 +101,24 @@ def test_what_is_counted_is_what_the_record_holds(train: Train) -> None:
     assert result(run)["cost"]["evaluate"]["env_steps"] == sum(line["steps"] for line in evaluated)
 
 
+def test_a_task_that_comes_twice_in_an_update_is_played_anew(train: Train) -> None:
+    run = train("run", "--tasks-per-update", "8", "--budget.updates", "1")
+    tasks, found = metrics(run)[0]["tasks"], groups(run, 1)
+    assert len(set(tasks)) < len(tasks) == len({group["key"] for group in found})
+    assert found[0]["key"] == f"u1/{tasks[0]}"
+    twice = [group for group in found if group["task"] == tasks[0]]
+    assert len(twice) > 1 and twice[0]["segments"] != twice[1]["segments"]
+
+
+def test_training_that_diverges_says_so_and_keeps_the_last_weights(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("run", "--optimiser.lr", "1e25", status=2)
+    errors = capsys.readouterr().err
+    assert "training has diverged" in errors and errors.count("\n") == 1
+    assert not (run / "result.json").exists()
+
+
 @register_baseline("picky")
 class Picky(GRPO):
     """GRPO that turns some groups down."""
