@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +21,7 @@ class ChatAgent(Agent):
 
     sees: ClassVar[frozenset[Sees]] = frozenset({Sees.ADMISSIBLE})
     speaks: ClassVar[bool] = True
+    untrained: ClassVar[Mapping[str, Any]] = {"rules": True, "show_admissible": True, "max_tokens": 128}
 
     format: Format = "plain"
     """`plain`: the reply is the action. `think`: the action stands in <action>...</action>, thoughts before it."""

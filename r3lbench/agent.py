@@ -7,10 +7,10 @@ speak do so through a `Voice`, which puts every token they read or write into th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -244,6 +244,8 @@ class Agent(Plugin):
     """What it may see beyond observations."""
     speaks: ClassVar[bool] = False
     """Whether it needs a model."""
+    untrained: ClassVar[Mapping[str, Any]] = {}
+    """Settings that suit a model which was trained on no environment of ours, and has to be told everything."""
 
     @abstractmethod
     async def act(self, conversation: Conversation) -> Turn:

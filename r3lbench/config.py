@@ -22,9 +22,10 @@ import tyro
 from docstring_parser import parse as parse_docstring
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
+from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig
 from r3lbench.plugin import Plugin
-from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS
+from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, make
 
 _NAMED = ("method", "env", "agent", "policy")
 """Tables whose ``name`` may be given in their place: ``--method r3l`` is ``--method.name r3l``."""
@@ -111,7 +112,8 @@ def _parameters(cls: type[Any]) -> dict[str, Any]:
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         field = Field(default, description=words.get(parameter.name))
-        fields[parameter.name] = (hints.get(parameter.name, Any), field)
+        unsaid = type(default) if isinstance(default, bool | int | float | str) else Any
+        fields[parameter.name] = (hints.get(parameter.name, unsaid), field)
     return fields
 
 
@@ -120,15 +122,31 @@ def options_of(config: BaseModel) -> dict[str, Any]:
     return {name: getattr(config, name) for name in type(config).model_fields if name != "name"}
 
 
+def make_env(config: Any) -> TextEnv:
+    """The environment that its settings describe.
+
+    Raises:
+        BadConfig: It refuses them.
+    """
+    try:
+        return make(config.name, **options_of(config))
+    except ValueError as error:
+        raise BadConfig(f"--env {config.name}: {error}") from error
+
+
 def with_plugins(base: type[BaseModel], names: Mapping[str, str], entries: Mapping[str, Any]) -> type[BaseModel]:
-    """``base`` with the fields of the chosen method, environment and agent."""
+    """``base`` with the fields of the chosen method, environment and agent.
+
+    Raises:
+        BadConfig: A plug-in has a setting without a default.
+    """
     fields: dict[str, Any] = {}
     for kind, registry in entries.items():
         name = names[kind]
         entry = registry.entry(name)
         model = plugin_model(name, entry.load())
-        default = model(**{key: value for key, value in entry.defaults.items() if key in model.model_fields})
-        fields[kind] = (model, default)
+        usual = {key: value for key, value in entry.defaults.items() if key in model.model_fields}
+        fields[kind] = (model, validate(model, usual, f"--{kind} {name} lacks a default"))
     return create_model(base.__name__, __base__=base, __module__=base.__module__, **fields)
 
 
@@ -272,6 +290,7 @@ def _load_toml(flags: Sequence[str]) -> dict[str, Any]:
         raise BadConfig(f"--config {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"--config {path}: not TOML: {error}") from error
+    values = _lifted(values)
     for key in _NAMED:
         if isinstance(values.get(key), str):
             values[key] = {"name": values[key]}
@@ -279,6 +298,14 @@ def _load_toml(flags: Sequence[str]) -> dict[str, Any]:
         if not isinstance(table, dict) or not isinstance(table.get("name", ""), str):
             raise BadConfig(f"--config {path}: {key} is a name, or a table with a name and settings")
     return values
+
+
+def _lifted(values: dict[str, Any]) -> dict[str, Any]:
+    """Values in which the text "None" is None, as on the command line: TOML has no word of its own for it."""
+    return {
+        key: _lifted(value) if isinstance(value, dict) else None if value == "None" else value
+        for key, value in values.items()
+    }
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -349,26 +376,27 @@ def _checked(model: type[BaseModel], flags: Sequence[str], positional: str | Non
             position += 1
         if annotation is bool and not values:
             values = ["True"]
-        _check_values(flag.removesuffix(".name"), values, annotation)
-        complete += [flag, *values]
+        complete += [flag, *_checked_values(flag.removesuffix(".name"), values, annotation)]
     if bare:
         flag = f"--{positional}"
-        _check_values(flag, bare, leaves[flag])
-        complete += [flag, *bare]
+        complete += [flag, *_checked_values(flag, bare, leaves[flag])]
     return complete
 
 
-def _check_values(flag: str, values: list[str], annotation: Any) -> None:
+def _checked_values(flag: str, values: list[str], annotation: Any) -> list[str]:
+    """The values, numbers spelled plainly: a whole number may be written ``1.0``, which tyro does not read."""
     if not values:
         raise BadConfig(f"{flag} needs a value")
     given: Any = values if len(values) > 1 or "tuple" in str(annotation) else values[0]
     if given == "None":
         given = None
     try:
-        TypeAdapter(annotation).validate_python(given)
+        read = TypeAdapter(annotation).validate_python(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise BadConfig(f"{flag} {' '.join(values)}: {first['msg']}") from error
+    items = read if isinstance(read, tuple | list) and len(read) == len(values) else [read] * len(values)
+    return [str(item) if type(item) in (int, float) else word for item, word in zip(items, values, strict=True)]
 
 
 def _nearest(name: str, known: Any) -> str:

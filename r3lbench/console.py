@@ -182,9 +182,9 @@ def working(console: Console, what: str) -> AbstractContextManager[Any]:
     if console.quiet:
         return nullcontext()
     if not console.is_terminal:
-        console.print(what)
+        console.print(Text(what))
         return nullcontext()
-    return console.status(what)
+    return console.status(Text(what))
 
 
 def _total(cost: Mapping[str, Mapping[str, int]], name: str) -> int:

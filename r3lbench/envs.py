@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from r3lbench import config as configuration
-from r3lbench.config import Strict, options_of
+from r3lbench.config import Strict
 from r3lbench.console import make_console, settings_table, summary_table
 from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError, UnknownName
@@ -71,11 +72,15 @@ def run(config: EnvsConfig) -> None:
     """
     console = make_console(quiet=config.quiet)
     if config.env is not None:
-        show(console, config.env.name, make(config.env.name, **options_of(config.env)))
+        with closing(configuration.make_env(config.env)) as env:
+            show(console, config.env.name, env)
         return
     for name in ENVIRONMENTS.names():
-        for line in block(look_up(name)):
+        listed = look_up(name)
+        for line in block(listed):
             console.print(line, soft_wrap=not console.is_terminal)
+        if listed.env is not None:
+            listed.env.close()
 
 
 def look_up(name: str) -> Listed:

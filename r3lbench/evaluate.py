@@ -7,16 +7,17 @@ expert as the ceiling, a policy trained elsewhere, or the one that a run's folde
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
+from rich.text import Text
 
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
@@ -27,7 +28,7 @@ from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError, UnknownName
 from r3lbench.policies.finding import find_policy, is_run
 from r3lbench.recording import RunFolder, panels_json, provenance
-from r3lbench.registry import AGENTS, REFLECTORS, make
+from r3lbench.registry import AGENTS, REFLECTORS
 from r3lbench.rollout.evaluation import Score, evaluate, summary
 from r3lbench.rollout.group import Rollout
 from r3lbench.rollout.meter import EVALUATION, Meter
@@ -89,14 +90,10 @@ def suits(names: Mapping[str, str]) -> dict[str, Any]:
         if AGENTS.load(names["agent"]).speaks or names["policy"] != NAMES["policy"]:
             raise
         return {}
-    defaults = json.loads(json.dumps(source.defaults))
-    panel = defaults.get("evaluation", {})
+    suited = source.suits(names["env"], names["agent"])
+    panel = suited.get("evaluation", {})
     settings = {name: panel[name] for name in PanelConfig.model_fields if name in panel}
-    if source.card.get("environment") == names["env"] and "env" in defaults:
-        settings["env"] = defaults["env"]
-    if "agent" in defaults and defaults["agent"].get("name", NAMES["agent"]) == names["agent"]:
-        settings["agent"] = defaults["agent"]
-    return settings
+    return settings | {kind: suited[kind] for kind in ("env", "agent") if kind in suited}
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
@@ -116,13 +113,13 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         raise R3LBenchError(f"{out} is not empty; give another --out")
     with working(console, f"loading {'the policy and ' if agent.speaks else ''}the environment {config.env.name}"):
         policy = _load(config) if agent.speaks else None
-        make_env = partial(make, config.env.name, **configuration.options_of(config.env))
-        env = make_env()
-        panels = {split: env.panel(split) for split in env.splits}
-    panel = panels[env.resolve(f"{config.split or env.splits[-1]}/0").split]
+        make_env = partial(configuration.make_env, config.env)
+        with closing(make_env()) as env:
+            panels = {split: env.panel(split) for split in env.splits}
+            panel = panels[env.resolve(f"{config.split or env.splits[-1]}/0").split]
     tasks = list(panel)[: config.tasks]
-    by = "" if policy is None else f", policy {policy.source.name}"
-    console.print(f"[bold]{config.agent.name}[/bold] on [bold]{env.name}[/bold]{by}, seed {config.seed}")
+    by = f"{'' if policy is None else f', policy {policy.source.name}'}, seed {config.seed}"
+    console.print(Text.assemble((config.agent.name, "bold"), " on ", (panel.env, "bold"), by))
     console.print(f"panel {panel.split}: {len(tasks)} of {len(panel)} tasks, hash {panel.hash[:12]}")
 
     began = time.perf_counter()
@@ -130,9 +127,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     played: dict[str, list[Score]] = {}
     for mode in config.modes if agent.speaks else (SAMPLED,):
         rollout = _rollout(config, policy, make_env, mode, meter)
-        with counting(console, f"playing ({mode})", len(tasks)) as tick:
+        with closing(rollout.envs), counting(console, f"playing ({mode})", len(tasks)) as tick:
             played[mode] = asyncio.run(evaluate(rollout, tasks, mode, episodes=_episodes(config, mode), done=tick))
-        rollout.envs.close()
     seconds = time.perf_counter() - began
 
     intervals = {mode: estimates(scores, len(tasks)) for mode, scores in played.items()}
@@ -151,7 +147,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     console.print(summary_table(title, *_table(intervals, speaks=agent.speaks)))
     if out is not None:
         _record(out, _manifest(config, policy, panels), config, played, result, seconds)
-        console.print(f"recorded in {out}; compare with runs: python -m r3lbench.leaderboard {out.parent}")
+        console.print(Text(f"recorded in {out}; compare with runs: python -m r3lbench.leaderboard {out.parent}"))
     return result
 
 
@@ -271,8 +267,7 @@ def _of_run(policy: str) -> dict[str, str]:
     folder = Path(policy).expanduser()
     if not policy or not is_run(folder):
         return {}
-    settings = RunFolder.open(folder).manifest["config"]
-    return {kind: settings[kind]["name"] for kind in ("env", "agent")}
+    return RunFolder.open(folder).names(("env", "agent"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,10 @@ from rich.rule import Rule
 from rich.text import Text
 
 from r3lbench import config as configuration
-from r3lbench.config import Strict, options_of
+from r3lbench.config import Strict
 from r3lbench.console import make_console
 from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError
-from r3lbench.registry import make
 from r3lbench.snapshot import Snapshot
 
 PROG = "r3lbench play"
@@ -137,19 +137,24 @@ def run(config: PlayConfig, lines: Callable[[str], str] = input) -> Game:
     Raises:
         R3LBenchError: No such environment or task.
     """
-    env = make(config.env.name, **options_of(config.env))
-    env.reset(seed=config.seed, options=None if config.task is None else {"task": config.task})
-    game = Game(env, make_console(quiet=False))
-    game.say(f"{env.name} {env.task.id}. {env.instructions}")
-    game.say("An action a line; also :snapshot  :restore [number]  :hint  :actions  :rubrics  :quit")
-    game.show()
+    with closing(configuration.make_env(config.env)) as env:
+        env.reset(seed=config.seed, options=None if config.task is None else {"task": config.task})
+        game = Game(env, make_console(quiet=False))
+        game.say(f"{env.name} {env.task.id}. {env.instructions}")
+        game.say("An action a line; also :snapshot  :restore [number]  :hint  :actions  :rubrics  :quit")
+        game.show()
+        _converse(game, lines)
+        return game
+
+
+def _converse(game: Game, lines: Callable[[str], str]) -> None:
     while True:
         try:
             line = lines("> ").strip()
         except EOFError:
-            return game
+            return
         if line in (":quit", ":q"):
-            return game
+            return
         if line.startswith(":"):
             game.command(line)
         else:

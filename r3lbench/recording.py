@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +89,18 @@ class RunFolder:
         if manifest.get("format") != FORMAT or not all(isinstance(part, dict) for part in parts):
             raise BadCheckpoint(f"{self.path / _MANIFEST} is not a manifest of a run (format {FORMAT})")
         return manifest
+
+    def names(self, kinds: Iterable[str]) -> dict[str, str]:
+        """By kind (``"env"``, ``"policy"``, ...) the name of what the run was made with.
+
+        Raises:
+            BadCheckpoint: The manifest does not say.
+        """
+        tables = {kind: self.manifest["config"].get(kind) for kind in kinds}
+        names = {kind: table.get("name") if isinstance(table, dict) else None for kind, table in tables.items()}
+        if unsaid := [kind for kind, name in names.items() if not isinstance(name, str)]:
+            raise BadCheckpoint(f"{self.path / _MANIFEST} does not say which {', '.join(unsaid)} it was made with")
+        return {kind: str(name) for kind, name in names.items()}
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -165,7 +177,11 @@ class RunFolder:
         file = self.path / name
         if not file.exists():
             return
-        for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        lines = file.read_bytes().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n") and self.result is None:
+            # A kill came while it was written; to resume cuts it off.
+            lines.pop()
+        for number, line in enumerate(lines, start=1):
             try:
                 yield json.loads(line)
             except ValueError as error:

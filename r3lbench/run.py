@@ -6,24 +6,25 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
+from rich.text import Text
 
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
 from r3lbench.baseline import Baseline
 from r3lbench.config import BudgetConfig, EvaluationConfig, PolicyConfig, ReflectionConfig, SamplingConfig, Strict
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
-from r3lbench.env import TextEnv
-from r3lbench.errors import BadCheckpoint, BadConfig, R3LBenchError
+from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
 from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
 from r3lbench.recording import RunFolder, panels_json, provenance
-from r3lbench.registry import REFLECTORS, make
+from r3lbench.registry import REFLECTORS
 from r3lbench.training.learner import Optimiser
 from r3lbench.training.trainer import Settings, Trainer
 
@@ -60,14 +61,9 @@ class RunConfig(Strict):
 
 
 def suits(names: Mapping[str, str]) -> dict[str, Any]:
-    """Settings that suit the chosen policy, from its card; those of the environment only for the one it was made on."""
-    source = find_policy(names["policy"], names["env"])
-    defaults = json.loads(json.dumps(source.defaults))
-    if source.card.get("environment") != names["env"]:
-        defaults.pop("env", None)
-    if defaults.get("agent", {}).get("name", "chat") != names["agent"]:
-        defaults.pop("agent", None)
-    return {key: value for key, value in defaults.items() if key in RunConfig.model_fields}
+    """Settings that suit the chosen policy."""
+    settings = find_policy(names["policy"], names["env"]).suits(names["env"], names["agent"])
+    return {key: value for key, value in settings.items() if key in RunConfig.model_fields}
 
 
 def parse(argv: Sequence[str]) -> RunConfig:
@@ -85,13 +81,9 @@ def parse(argv: Sequence[str]) -> RunConfig:
         if parsed.resume is not None:
             raise BadConfig("--config: to go on with a run, give --resume as a flag; it takes the run's own settings")
         return parsed
-    where, values = f"{resume}/manifest.json", RunFolder.open(Path(resume)).manifest["config"]
-    try:
-        names = {kind: str(values[kind]["name"]) for kind in NAMES}
-    except (KeyError, TypeError) as error:
-        raise BadCheckpoint(f"{where} does not say which method, env, agent and policy were used") from error
-    model = configuration.with_plugins(RunConfig, names, configuration.PLUGINS)
-    restored: RunConfig = configuration.validate(model, values, where)
+    folder = RunFolder.open(Path(resume))
+    model = configuration.with_plugins(RunConfig, folder.names(NAMES), configuration.PLUGINS)
+    restored: RunConfig = configuration.validate(model, folder.manifest["config"], f"{resume}/manifest.json")
     return restored.model_copy(update={"resume": resume, "out": resume, "quiet": "--quiet" in argv})
 
 
@@ -103,7 +95,7 @@ def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any) -
         method=method.model_copy(deep=True),
         agent=agent,
         policy=policy,
-        make_env=partial(make, config.env.name, **configuration.options_of(config.env)),
+        make_env=partial(configuration.make_env, config.env),
         settings=Settings(
             seed=config.seed,
             tasks_per_update=config.tasks_per_update,
@@ -142,26 +134,24 @@ def run(config: RunConfig) -> dict[str, Any]:
         folder.check_vacant(path)
     with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
         policy = load_policy(source, device=choose_device(config.policy.device))
-        probe = _probe(config)
-        panels = {split: probe.panel(split) for split in probe.splits}
-        held_out = panels[probe.resolve(f"{config.evaluation.split or probe.splits[-1]}/0").split]
+        with closing(configuration.make_env(config.env)) as env:
+            panels = {split: env.panel(split) for split in env.splits}
+            held_out = panels[env.resolve(f"{config.evaluation.split or env.splits[-1]}/0").split]
     if config.resume is not None:
         _check_same(folder, policy, panels)
         if (result := folder.result) is not None:
-            console.print(f"{path} is complete already; nothing to do")
+            console.print(Text(f"{path} is complete already; nothing to do"))
             return result
     progress = RunProgress(console)
     # Before anything is written: a policy that cannot be trained is found out here.
     trainer = build(config, folder, policy, progress)
     if config.resume is None:
         RunFolder.create(path, _manifest(config, policy, panels))
-    console.print(
-        f"[bold]{config.method.name}[/bold] on [bold]{probe.name}[/bold], policy {source.name}, seed {config.seed}"
-    )
-    console.print(
-        f"held-out panel {held_out.split}: {len(held_out)} tasks, hash {held_out.hash[:12]}; record in {path}"
-    )
-    with progress:
+    by = f", policy {source.name}, seed {config.seed}"
+    console.print(Text.assemble((config.method.name, "bold"), " on ", (held_out.env, "bold"), by))
+    on = f"held-out panel {held_out.split}: {len(held_out)} tasks, hash {held_out.hash[:12]}; record in {path}"
+    console.print(Text(on))
+    with progress, closing(trainer.envs):
         if config.resume is not None:
             trainer.resume()
         result = trainer.run()
@@ -169,10 +159,10 @@ def run(config: RunConfig) -> dict[str, Any]:
     # Last, because its presence means that nothing is missing.
     folder.write_result(result)
     spent = f"{result['updates']} updates, {result['seconds']:.0f} s of training"
-    title = f"{config.method.name} on {probe.name}: {spent}"
+    title = f"{config.method.name} on {held_out.env}: {spent}"
     console.print()
     console.print(summary_table(title, ("", "before", "after", "change"), before_after(result["evaluation"])))
-    console.print(f"recorded in {path}; compare runs with: python -m r3lbench.leaderboard {path.parent}")
+    console.print(Text(f"recorded in {path}; compare runs with: python -m r3lbench.leaderboard {path.parent}"))
     return result
 
 
@@ -189,13 +179,6 @@ def export(folder: Path, policy: Policy) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
-
-
-def _probe(config: RunConfig) -> TextEnv:
-    try:
-        return make(config.env.name, **configuration.options_of(config.env))
-    except ValueError as error:
-        raise BadConfig(f"--env {config.env.name}: {error}") from error
 
 
 def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:

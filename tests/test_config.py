@@ -14,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import config as configuration
-from r3lbench import run
+from r3lbench import envs, evaluate, play, run
 from r3lbench.config import dump, options_of, plugin_model, validate, with_plugins
 from r3lbench.errors import BadConfig
+from r3lbench.registry import Entry, Registry
 from r3lbench.run import RunConfig
 from tests.toy_policy import DEFAULTS
 
@@ -133,6 +134,18 @@ def test_none_lifts_a_limit() -> None:
     assert (config.budget.updates, config.budget.env_steps) == (None, 100)
 
 
+def test_none_lifts_a_limit_in_a_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[budget]\nupdates = "None"\nenv_steps = 100\n')
+    config = parse("--config", str(file))
+    assert (config.budget.updates, config.budget.env_steps) == (None, 100)
+
+
+@pytest.mark.parametrize("written", ["7", "7.0", "0_7"])
+def test_a_whole_number_may_be_written_in_any_way(written: str) -> None:
+    assert parse("--seed", written).seed == 7
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     config = parse()
     with pytest.raises(ValidationError):
@@ -198,6 +211,35 @@ def test_a_constructors_parameters_are_settings_with_its_docstrings_words() -> N
     assert options_of(model(width=4)) == {"width": 4, "names": ()}
     with pytest.raises(ValidationError):
         model(depth=1)
+
+
+def test_a_setting_without_a_type_is_of_its_defaults() -> None:
+    class Untyped:
+        def __init__(self, width=3, names=None, sure=False):  # type: ignore[no-untyped-def]
+            pass
+
+    model = plugin_model("untyped", Untyped)
+    assert options_of(model(width="4", names="n", sure="true")) == {"width": 4, "names": "n", "sure": True}
+    with pytest.raises(ValidationError):
+        model(width="wide")
+
+
+def test_a_plug_in_with_a_setting_that_has_no_default_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy:
+        def __init__(self, size: int):
+            pass
+
+    registry: Registry[Any] = Registry("environment", "r3lbench.environments")
+    registry.add(Entry("needy", Needy))
+    monkeypatch.setitem(configuration.PLUGINS, "env", registry)
+    with pytest.raises(BadConfig, match=r"^--env needy lacks a default: size: Field required"):
+        play.parse(["--env", "needy"])
+
+
+def test_an_environment_that_refuses_its_settings_is_named() -> None:
+    for command, flags in ((evaluate, ["--agent", "random"]), (envs, []), (play, [])):
+        with pytest.raises(BadConfig, match=r"^--env toy: max_steps must be at least 1"):
+            command.run(command.parse(["--env", "toy", "--env.max-steps", "0", *flags]))  # type: ignore[attr-defined]
 
 
 def test_a_plug_in_that_is_a_model_keeps_being_itself() -> None:

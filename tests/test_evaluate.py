@@ -165,6 +165,22 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(
     assert said in errors and errors.count("\n") == 1 and errors.startswith("r3lbench evaluate: ")
 
 
+@pytest.mark.parametrize("config", ["{}", '{"env": {"name": "toy"}}', '{"env": "toy", "agent": "chat"}'])
+def test_a_run_that_does_not_say_what_it_was_made_with_is_refused(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "manifest.json").write_text(f'{{"format": 1, "panels": {{}}, "policy": {{}}, "config": {config}}}')
+    assert main(["--policy", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err
+    assert "does not say which" in errors and errors.count("\n") == 1
+
+
+def test_a_folders_name_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "[bold]" / "x[/red]"
+    assert main(["--env", "toy", "--agent", "random", "--tasks", "1", "--out", str(out)]) == 0
+    assert f"recorded in {out};" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_nothing_is_overwritten(evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate("--agent", "oracle", "--tasks", 1)
     before = (tmp_path / "out" / "manifest.json").read_bytes()

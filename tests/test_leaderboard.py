@@ -164,6 +164,14 @@ def test_incomplete_runs_are_listed_as_such(runs: Path, capsys: pytest.CaptureFi
     assert next(row for row in table(runs) if row["name"] == "r3l")["seeds"] == "0 1"
 
 
+def test_a_line_that_a_kill_cut_off_is_no_damage(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(runs / "r2", [1.0, 1.0, 1.0, 1.0], config__method=R3L, config__seed=2, complete=False)
+    with (runs / "r2" / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"update": 4, "tas')
+    assert main([str(runs)]) == 0
+    assert "- runs/r2: incomplete, 3 updates so far" in capsys.readouterr().out
+
+
 def damage(folder: Path, name: str, old: str, new: str) -> None:
     file = folder / name
     text = file.read_text(encoding="utf-8")

@@ -78,6 +78,7 @@ def test_a_bare_argument_is_refused(refused: Refused, toy_policy: Path) -> None:
         (("--optimiser.lr", "fast"), "--optimiser.lr fast: "),
         (("--optimiser.lr", "nan"), "--optimiser.lr nan: "),
         (("--optimiser.betas", "0.9"), "--optimiser.betas 0.9: "),
+        (("--optimiser.betas", "0.9", "1"), "--optimiser.betas 0.9 1: "),
         (("--optimiser.autocast", "float8"), "'none' or 'bfloat16'"),
         (("--method.preset", "mine"), "'author', 'released' or 'paper'"),
         (("--method.pivotal-credit", "perhaps"), "perhaps"),
@@ -271,7 +272,7 @@ def test_a_manifest_that_is_none_is_refused(content: bytes, refused: Refused, st
     ("change", "said"),
     [
         ({"method": None}, "does not say which method"),
-        ({"env": {}}, "does not say which method, env"),
+        ({"env": {}}, "does not say which env"),
         ({"method": {"name": "grppo"}}, "did you mean 'grpo'?"),
         ({"seed": "one"}, "manifest.json: seed"),
         ({"seeed": 1}, "did you mean seed"),

@@ -16,7 +16,7 @@ from tests.toy import Toy
 ACTIONS = ("go west", "go east", "take key", "open door")
 DEFAULTS = {
     "env": {"rooms": 3, "max_steps": 8},
-    "agent": {"max_tokens": 3},
+    "agent": {"name": "chat", "max_tokens": 3},
     "reflection": {"style": "compact", "max_tokens": 6},
     "evaluation": {"tasks": 2},
     "optimiser": {"lr": 1e-3},

@@ -6,6 +6,7 @@ package; a run's folder stands for the policy it trained; anything else is a fol
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import json
@@ -20,13 +21,14 @@ from typing import Any
 from r3lbench.errors import BadCheckpoint, MissingExtra, UnknownName
 from r3lbench.files import sha256_of
 from r3lbench.recording import RunFolder
-from r3lbench.registry import ENVIRONMENTS
+from r3lbench.registry import AGENTS, ENVIRONMENTS
 
 CARD = "policy.json"
 """File in a policy's folder: ``{"defaults": {...}}``, settings of a run that suit it, and how it was made."""
 
-INSTRUCTED: dict[str, Any] = {"agent": {"name": "chat", "rules": True, "show_admissible": True, "max_tokens": 128}}
-"""A model that was trained on no environment of ours must be told the rules, and which actions there are."""
+
+_TABLES = ("env", "agent", "evaluation")
+"""Settings of a card that are objects themselves."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,24 @@ class Source:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Settings of a run that suit the policy; without a card, those of an instruction-tuned model."""
-        defaults: dict[str, Any] = self.card.get("defaults", {}) if self.card else INSTRUCTED
+        """Settings of a run that suit the policy, from its card."""
+        defaults: dict[str, Any] = self.card.get("defaults", {})
         return defaults
+
+    def suits(self, env: str, agent: str) -> dict[str, Any]:
+        """Settings of a run of ``agent`` on ``env`` that suit the policy.
+
+        Of the card's, those of an environment only for the one that it was made on, and those of an agent only for the
+        one they name. A policy without a card was trained on nothing of ours.
+        """
+        if not self.card:
+            return {"agent": dict(AGENTS.load(agent).untrained)}
+        settings = copy.deepcopy(self.defaults)
+        if self.card.get("environment") != env:
+            settings.pop("env", None)
+        if settings.get("agent", {}).get("name") != agent:
+            settings.pop("agent", None)
+        return settings
 
 
 def find_policy(name: str, env: str) -> Source:
@@ -100,7 +117,7 @@ def _trained(name: str, run: RunFolder) -> Source:
         raise BadCheckpoint(f"{run.path} holds no trained policy: the run {reason}")
     source, settings = _source(name, folder), run.manifest["config"]
     kept = {kind: settings[kind] for kind in ("env", "agent", "evaluation", "reflection") if kind in settings}
-    card = {**source.card, "environment": settings["env"]["name"], "defaults": {**source.defaults, **kept}}
+    card = {**source.card, "environment": run.names(("env", "agent"))["env"], "defaults": {**source.defaults, **kept}}
     return Source(name, source.path, card)
 
 
@@ -112,7 +129,8 @@ def _source(name: str, folder: Path) -> Source:
         content = json.loads(card.read_bytes())
     except ValueError as error:
         raise BadCheckpoint(f"{card} is not JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("defaults", {}), dict):
+    defaults = content.get("defaults", {}) if isinstance(content, dict) else None
+    if not isinstance(defaults, dict) or not all(isinstance(defaults.get(table, {}), dict) for table in _TABLES):
         raise BadCheckpoint(f"{card} is not a policy's card: an object was expected, with settings under 'defaults'")
     return Source(name, str(folder), content)
 

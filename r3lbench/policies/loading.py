@@ -93,8 +93,10 @@ def choose_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise BadConfig(f"--policy.device {name}: no such device; use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise BadConfig(f"--policy.device {name}: this PyTorch sees no GPU")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise BadConfig(f"--policy.device {name}: this PyTorch sees no GPU")
+        # What a name promises may still be missing; reading a number back also finds out devices that hold none.
+        torch.zeros((), device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise BadConfig(f"--policy.device {name}: no such device here; use cpu, cuda or cuda:N") from error
     return name

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import tests.toy  # noqa: F401 - registers the environment
+from r3lbench import run
 from r3lbench.engines.template import Message
 from r3lbench.errors import BadCheckpoint, BadConfig, MissingExtra, UnknownName
 from r3lbench.policies import finding
@@ -42,8 +43,18 @@ def test_weights_can_be_loaded_in_another_type(toy_policy: Path) -> None:
 def test_a_folder_without_a_card_is_told_the_rules_like_an_instructed_model(toy_policy: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_policy, tmp_path / "policy")
     (tmp_path / "policy" / "policy.json").unlink()
-    assert find_policy(str(tmp_path / "policy"), "toy").defaults == finding.INSTRUCTED
-    assert finding.INSTRUCTED["agent"]["rules"]
+    source = find_policy(str(tmp_path / "policy"), "toy")
+    assert source.suits("toy", "chat")["agent"] == {"rules": True, "show_admissible": True, "max_tokens": 128}
+    assert source.suits("toy", "random") == {"agent": {}}
+    assert run.parse(["--env", "toy", "--policy", str(tmp_path / "policy")]).agent.rules
+
+
+@pytest.mark.parametrize("card", ["[]", '{"defaults": 1}', '{"defaults": {"agent": "chat"}}', '{"defaults": '])
+def test_a_card_that_is_none_is_refused(card: str, toy_policy: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_policy, tmp_path / "policy")
+    (tmp_path / "policy" / "policy.json").write_text(card)
+    with pytest.raises(BadCheckpoint, match=r"policy\.json is not"):
+        find_policy(str(tmp_path / "policy"), "toy")
 
 
 def test_the_folder_of_a_run_stands_for_the_policy_it_trained(toy_policy: Path, tmp_path: Path) -> None:
@@ -143,6 +154,9 @@ def test_devices() -> None:
     assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(BadConfig, match=r"--policy\.device gpu: no such device"):
         choose_device("gpu")
+    # Known to PyTorch, but holding no numbers.
+    with pytest.raises(BadConfig, match=r"--policy\.device meta: no such device"):
+        choose_device("meta")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
