@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +101,16 @@ def test_files_are_short_enough_to_read(file: Path) -> None:
 
 def test_file_names_say_what_is_inside() -> None:
     assert not [file for file in ALL if file.name in NAMES_THAT_SAY_NOTHING]
+
+
+def test_extras_that_messages_name_can_be_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    texts = [(ROOT / file).read_text(encoding="utf-8") for file in (*LIBRARY, *(file for _, file in plugin_files()))]
+    named = {name for text in texts for name in re.findall(r"r3lbench\[(\w+)\]", text)}
+    assert named and named <= set(extras)
+    optional = set(extras) - {"all", "test"}
+    assert set(re.findall(r"\w+", extras["all"][0].partition("[")[2])) == optional
 
 
 @pytest.mark.parametrize("folder", PLUGINS)
