@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from r3lbench.agent import Message, Sees, Turn, Undeclared, Voice
@@ -27,7 +27,7 @@ class Case:
 
     Attributes:
         turns: The agent's moves with the messages before them.
-        steps: Number of moves.
+        observations: What was seen before each move, and at the end.
         notes: What the method adds in words (ERL's memory, batch statistics, ...).
         truncated: Whether a step or context limit ended the episode.
     """
@@ -168,7 +168,7 @@ class Reflector(Plugin):
         reply = await voice.reply(node, question.messages, turn=0, max_tokens=self.max_tokens)
         reflection = self.read(reply.text, case)
         sample = Sample(voice.forest, (reply.node,), (reply.node,))
-        return Reflection(**{**reflection.__dict__, "sample": sample})
+        return replace(reflection, sample=sample)
 
     def judge(self, case: Case) -> Reflection:
         """The reflection of one that ``speaks`` not."""

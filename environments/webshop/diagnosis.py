@@ -40,16 +40,13 @@ class RootCause(StrEnum):
     """A valid action brought the purchase no nearer."""
 
 
-def diagnose(
-    expert: Expert, actions: Sequence[str], protocol: Protocol, *, max_steps: int | None = None
-) -> Diagnosis | None:
+def diagnose(expert: Expert, actions: Sequence[str], protocol: Protocol) -> Diagnosis | None:
     """Judge an episode by its actions.
 
     Args:
         expert: The expert for the episode's goal.
         actions: The actions taken since the start.
         protocol: The rules they were taken under.
-        max_steps: The step limit, where it is not the protocol's.
 
     Returns:
         The diagnosis; ``success`` where the purchase is worth as much as any that a search leads to. None when there
@@ -60,8 +57,7 @@ def diagnose(
     states, valid = _replay(expert, actions, protocol)
     distances = [len(expert.route(state)) for state in states]
     if states[-1].page is not Page.DONE:
-        limit = max_steps or protocol.max_steps
-        feasible = [step for step in range(len(actions)) if step + distances[step] <= limit] or [0]
+        feasible = [step for step in range(len(actions)) if step + distances[step] <= protocol.max_steps] or [0]
         nearest = min(feasible, key=distances.__getitem__)
         pivot, cause = _mistake(expert, states, valid, nearest)
         summary, outcome = f"bought nothing in {len(actions)} steps: {cause}", "failure"

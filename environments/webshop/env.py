@@ -172,7 +172,7 @@ class WebShop(TextEnv):
     def diagnose(self, trajectory: Trajectory) -> Diagnosis | None:
         """The step to do differently, and a plan from there."""
         expert = _expert(self.pages, self._goal_of(self.resolve(trajectory.task.id)), self.strict)
-        return diagnose(expert, trajectory.actions, self.protocol) if trajectory.actions else None
+        return diagnose(expert, trajectory.actions, self.protocol)
 
     def demonstrators(self) -> tuple[Demonstrator, ...]:
         """An expert, a careless shopper, and one who makes mistakes and mends them."""

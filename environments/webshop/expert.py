@@ -18,9 +18,6 @@ from .pages import ALL_SECTIONS, BACK, BUY, HITS, NEXT, PREVIOUS, Pages
 from .reward import evaluate, option_met
 from .state import Page, State
 
-PLAN_JOINTS = ("search for ", " then choose ", " then click ", "choose ", "click ")
-"""Literal texts that frame the values of a plan in words; a word-level tokenizer copies best when each is one token."""
-
 _BUTTONS = frozenset((BACK, BUY, NEXT, PREVIOUS, *ALL_SECTIONS))
 _TOLERANCE = 1e-9
 
