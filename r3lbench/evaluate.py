@@ -122,6 +122,12 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     console.print(Text.assemble((config.agent.name, "bold"), " on ", (panel.env, "bold"), by))
     console.print(f"panel {panel.split}: {len(tasks)} of {len(panel)} tasks, hash {panel.hash[:12]}")
 
+    if out is not None:
+        # Found out now, and not when all has been played.
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise R3LBenchError(f"nothing can be recorded in {out}: {error.strerror}") from error
     began = time.perf_counter()
     meter = Meter()
     played: dict[str, list[Score]] = {}

@@ -187,6 +187,10 @@ def test_nothing_is_overwritten(evaluate: Evaluate, tmp_path: Path, capsys: pyte
     assert main(["--env", "toy", "--agent", "random", "--out", str(tmp_path / "out")]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    below = tmp_path / "out" / "manifest.json" / "run"
+    assert main(["--env", "toy", "--agent", "random", "--out", str(below)]) == 2
+    output = capsys.readouterr()
+    assert "nothing can be recorded in" in output.err and "success" not in output.out
 
 
 def test_the_table_shows_means_with_their_intervals(capsys: pytest.CaptureFixture[str]) -> None:
