@@ -33,7 +33,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
-from r3lbench.config import Strict
+from r3lbench.config import BudgetConfig, Strict
 from r3lbench.console import make_console
 from r3lbench.engines.engine import Sampling
 from r3lbench.engines.template import ChatTemplate
@@ -113,6 +113,8 @@ class WarmStartConfig(Strict):
     """Imitation of all lessons."""
     again: ImitationConfig = ImitationConfig(steps=300, learning_rate=1e-3)
     """Imitation in each round on the policy's own episodes."""
+    budget: BudgetConfig = BudgetConfig()
+    """Of a run that begins with this policy, unless it says otherwise; kept in the card."""
     evaluation_tasks: int = Field(128, ge=1)
     """Held-out tasks on which the result is measured."""
     quick: bool = False
@@ -316,10 +318,11 @@ class WarmStart:
                 "agent": {"name": "chat", **PLAIN},
                 "threads": self.config.threads,
                 "reflection": {"style": "compact", "max_tokens": self._report_tokens()},
+                "budget": self.config.budget.model_dump(),
             },
             "made": {
                 **provenance(),
-                "config": configuration.dump(self.config),
+                "config": {k: v for k, v in configuration.dump(self.config).items() if k not in ("out", "quiet")},
                 "panel": {"split": self.held_out.split, "tasks": len(tasks), "hash": self.held_out.hash},
                 "parameters": size,
                 "stages": self.log,
