@@ -183,7 +183,9 @@ def parse(
     chosen = {**names, **_names_in(flags, given, names)}
     model = with_plugins(base, chosen, {kind: PLUGINS[kind] for kind in names if kind in PLUGINS})
     helping = "-h" in flags or "--help" in flags
-    merged = {} if defaults_of is None or helping else copy.deepcopy(dict(defaults_of(chosen)))
+    # From the model's own defaults on, so that a table that names one setting leaves its neighbours as they were.
+    merged = dump(model())
+    _merge(merged, {} if defaults_of is None or helping else defaults_of(chosen))
     _merge(merged, given)
     for kind in names:
         merged.setdefault(kind, {})["name"] = chosen[kind]
@@ -282,21 +284,32 @@ def _peek(flags: Sequence[str], flag: str) -> str | None:
 
 def _load_toml(flags: Sequence[str]) -> dict[str, Any]:
     path = _peek(flags, "--config")
-    if path is None:
-        return {}
+    return {} if path is None else read_toml(Path(path), f"--config {path}")
+
+
+def read_toml(path: Path, where: str) -> dict[str, Any]:
+    """Settings in a file, tables named like the flags.
+
+    Args:
+        path: The file.
+        where: What it is called in messages.
+
+    Raises:
+        BadConfig: It cannot be read, or is not TOML, or names a plug-in in a way that is neither name nor table.
+    """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadConfig(f"--config {path}: {error.strerror or error}") from error
+        raise BadConfig(f"{where}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadConfig(f"--config {path}: not TOML: {error}") from error
+        raise BadConfig(f"{where}: not TOML: {error}") from error
     values = _lifted(values)
     for key in _NAMED:
         if isinstance(values.get(key), str):
             values[key] = {"name": values[key]}
         table = values.get(key, {})
         if not isinstance(table, dict) or not isinstance(table.get("name", ""), str):
-            raise BadConfig(f"--config {path}: {key} is a name, or a table with a name and settings")
+            raise BadConfig(f"{where}: {key} is a name, or a table with a name and settings")
     return values
 
 

@@ -16,7 +16,6 @@ import json
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -50,7 +49,7 @@ from r3lbench.policies.tiny import TinyConfig, build_model, warm_up_copying
 from r3lbench.policies.tokenizer import build_tokenizer
 from r3lbench.recording import provenance
 from r3lbench.reflection import SUCCESS, Reflector
-from r3lbench.registry import AGENTS, ENVIRONMENTS, REFLECTORS, make
+from r3lbench.registry import AGENTS, ENVIRONMENTS, REFLECTORS
 from r3lbench.rollout.evaluation import evaluate, summary
 from r3lbench.rollout.group import Group, Rollout
 from r3lbench.rollout.meter import Meter
@@ -152,7 +151,7 @@ class WarmStart:
     def __init__(self, config: WarmStartConfig) -> None:
         self.config = config
         self.console = make_console(quiet=config.quiet)
-        self.make_env = partial(make, config.env.name, **configuration.options_of(config.env))
+        self.make_env = partial(configuration.make_env, config.env)
         self.env: TextEnv = self.make_env()
         self.agent: Agent = AGENTS.load("chat")(**PLAIN)
         self.reflector: Reflector = REFLECTORS.load("report")(style="compact")
@@ -376,10 +375,7 @@ def recipe(names: Mapping[str, str]) -> dict[str, Any]:
         if parent and hasattr(importlib.import_module(parent), "__path__"):
             file = resources.files(parent).joinpath(RECIPE)
             if file.is_file():
-                try:
-                    return tomllib.loads(file.read_text(encoding="utf-8"))
-                except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                    raise BadConfig(f"{file}: not TOML: {error}") from error
+                return configuration.read_toml(Path(str(file)), str(file))
     return {}
 
 
