@@ -45,10 +45,11 @@ def rollout() -> Rollout:
     )
 
 
-def test_each_example_is_at_most_twenty_lines_of_code() -> None:
-    for name in ("agent", "method"):
-        lines = [line for line in example(name).splitlines() if line.strip()]
-        assert len(lines) <= 20, name
+@pytest.mark.parametrize("name", ["environment", "agent", "method"])
+def test_an_example_is_at_most_twenty_lines_beside_imports_and_registration(name: str) -> None:
+    lines = [line for line in example(name).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("import ", "from ", "@register"))]
+    assert 0 < len(lines) <= 20
 
 
 def test_the_agent_solves_every_task_of_the_environment() -> None:
