@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
@@ -235,6 +236,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(parse(sys.argv[1:] if argv is None else argv))
     except R3LBenchError as error:
         return configuration.fail(error, PROG)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return configuration.fail(OSError(f"the disk is full ({error}); make room and go on with --resume"), PROG)
     except KeyboardInterrupt:
         print(f"{PROG}: interrupted; go on with --resume", file=sys.stderr)
         return 130
