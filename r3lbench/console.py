@@ -62,6 +62,8 @@ class RunProgress:
                 transient=True,
             )
             self._bars.start()
+            # From the start on, so that a long first update is seen to be under way.
+            self._task = self._bars.add_task("training, % of the budget", total=100)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,8 +121,6 @@ class RunProgress:
         row = "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self._COLUMNS, strict=True))
         self.console.print(row)
         if self._bars is not None:
-            if self._task is None:
-                self._task = self._bars.add_task("training, % of the budget", total=100)
             self._bars.update(self._task, completed=int(100 * spent))
 
 

@@ -159,7 +159,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     export(folder.path / "policy", policy)
     # Last, because its presence means that nothing is missing.
     folder.write_result(result)
-    spent = f"{result['updates']} updates, {result['seconds']:.0f} s of training"
+    updates = f"{result['updates']} update{'' if result['updates'] == 1 else 's'}"
+    spent = f"{updates}, {result['seconds']:.0f} s of training"
     title = f"{config.method.name} on {held_out.env}: {spent}"
     console.print()
     console.print(summary_table(title, ("", "before", "after", "change"), before_after(result["evaluation"])))
