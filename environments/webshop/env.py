@@ -46,9 +46,13 @@ class WebShop(TextEnv):
         observation_mode: ``"text_rich"`` or ``"text"``.
         max_steps: Step limit, overriding the protocol's.
         catalogue_seed: Seed of the generated catalogue.
-        price_seed: Seed of the prices and price limits drawn for WebShop's files; None draws anew in every process.
-        order_seed: Seed of the order of the goals of WebShop's files.
-        strict_upstream: Repeat upstream's errors in the comparison of options.
+        price_seed: Seed of the prices and price limits drawn for WebShop's files; None draws anew in every process, as
+            upstream does, and so does 0 with ``strict_upstream``.
+        order_seed: Seed of the order of the goals of WebShop's files; None shuffles anew in every process, as trainers
+            that seed every worker on its own do.
+        strict_upstream: Repeat upstream's errors: options are compared as it compares them, which leaves some goals
+            out of reach, and prices are drawn without a seed unless another than 0 is given. (Its second purchase after
+            the end is in ``game.advance``; an environment takes no step after the end.)
         **options: Passed on to ``TextEnv``.
     """
 
@@ -71,7 +75,7 @@ class WebShop(TextEnv):
         max_steps: int | None = None,
         catalogue_seed: int = 0,
         price_seed: int | None = 0,
-        order_seed: int = ORDER_SEED,
+        order_seed: int | None = ORDER_SEED,
         strict_upstream: bool = False,
         **options: Any,
     ) -> None:
@@ -86,7 +90,7 @@ class WebShop(TextEnv):
             goals=None if goals is None else _known("kind of goals", goals, {kind.value: kind for kind in GoalKind}),
             num_products=num_products,
             catalogue_seed=catalogue_seed,
-            price_seed=price_seed,
+            price_seed=None if strict_upstream and price_seed == 0 else price_seed,
             order_seed=order_seed,
         )
         self.pages = pages_of(self.shop.catalogue, self.mode, self.protocol.page_size)

@@ -146,8 +146,8 @@ def synthetic_goals(
     ]
 
 
-def shuffled(goals: Iterable[Goal], seed: int = ORDER_SEED) -> tuple[Goal, ...]:
-    """The goals in the order that indices refer to."""
+def shuffled(goals: Iterable[Goal], seed: int | None = ORDER_SEED) -> tuple[Goal, ...]:
+    """The goals in the order that indices refer to; another one in every process where the seed is None."""
     order = list(goals)
     random.Random(seed).shuffle(order)
     return tuple(order)

@@ -86,7 +86,7 @@ def open_shop(
     num_products: int | None = None,
     catalogue_seed: int = 0,
     price_seed: int | None = 0,
-    order_seed: int = ORDER_SEED,
+    order_seed: int | None = ORDER_SEED,
 ) -> Shop:
     """Open a shop; the same arguments give the same object.
 
@@ -98,7 +98,7 @@ def open_shop(
         num_products: Use only the first so many entries of the product file.
         catalogue_seed: Seed of the generated catalogue.
         price_seed: Seed of the draws of prices and price limits; None draws anew in every process, as upstream does.
-        order_seed: Seed of the goals' order.
+        order_seed: Seed of the goals' order; None shuffles anew in every process.
 
     Raises:
         BadData: A file is missing or not in WebShop's format.
@@ -144,7 +144,7 @@ def _generated(seed: int) -> Shop:
 
 
 @lru_cache(maxsize=4)
-def _shop(stock: _Stock, kind: GoalKind, order_seed: int) -> Shop:
+def _shop(stock: _Stock, kind: GoalKind, order_seed: int | None) -> Shop:
     rng = random.Random()
     rng.setstate(stock.random_state)
     if kind is GoalKind.HUMAN:

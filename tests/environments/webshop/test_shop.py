@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
+from r3lbench.environments.webshop.env import WebShop
 from r3lbench.environments.webshop.protocols import PROTOCOLS, GoalKind
-from r3lbench.environments.webshop.shop import DATA_VARIABLE, GENERATED, open_shop, read_records, splits_of
+from r3lbench.environments.webshop.shop import (
+    DATA_VARIABLE,
+    GENERATED,
+    _shop,
+    _stock,
+    open_shop,
+    read_records,
+    splits_of,
+)
 from r3lbench.errors import BadData
 
 from .small import HUMAN, INSTRUCTIONS, record, records
@@ -164,3 +173,27 @@ def test_a_goal_that_repeats_a_held_out_one_is_left_out(tmp_path: Path) -> None:
     keys = [{shop.keys[position] for position in positions} for positions in splits.values()]
     assert len(shop.goals) == 80
     assert sum(map(len, keys)) == len(set().union(*keys)) == 41
+
+
+def test_strict_upstream_draws_prices_without_a_seed(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"items_shuffle.json": records(), "items_ins_v2.json": INSTRUCTIONS})
+
+    def prices(**options: Any) -> tuple[float, ...]:
+        _stock.cache_clear()
+        return WebShop(data=folder, **options).shop.catalogue.prices
+
+    assert prices() == prices() == prices(price_seed=0)
+    assert prices(strict_upstream=True, price_seed=7) == prices(price_seed=7)
+    assert len({prices(strict_upstream=True) for _ in range(4)}) > 1
+
+
+def test_without_a_seed_goals_are_shuffled_anew(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"items_shuffle.json": records(), "items_ins_v2.json": INSTRUCTIONS})
+
+    def order() -> tuple[str, ...]:
+        _shop.cache_clear()
+        return open_shop(folder, DEFAULT, order_seed=None).keys
+
+    orders = {order() for _ in range(8)}
+    assert len(orders) > 1
+    assert len({tuple(sorted(keys)) for keys in orders}) == 1
