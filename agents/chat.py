@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +13,10 @@ from r3lbench.registry import register_agent
 
 Format = Literal["plain", "think"]
 _ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+_REMINDERS: Mapping[Format, str] = {
+    "plain": "Answer with the action alone.",
+    "think": "Think first in <think>...</think>, then give one action in <action>...</action>.",
+}
 
 
 @register_agent("chat")
@@ -44,6 +48,11 @@ class ChatAgent(Agent):
             content += "\nValid actions: " + ", ".join(view.admissible_actions())
         return Message("user", content)
 
+    def instructed(self, messages: Sequence[Message], instructions: str) -> list[Message]:
+        """As every agent; where rules are given, how actions are written stands below what replaces them."""
+        reminded = f"{instructions}\n\n{_REMINDERS[self.format]}" if self.rules else instructions
+        return super().instructed(messages, reminded)
+
     async def act(self, conversation: Conversation) -> Turn:
         """Let the model speak and read its action."""
         reply = await conversation.reply(max_tokens=self.max_tokens)
@@ -61,8 +70,6 @@ class ChatAgent(Agent):
             "You solve a task in a text environment, one action a turn.",
             f"At most {view.max_steps} actions are allowed.",
             view.instructions,
-            "Answer with the action alone."
-            if self.format == "plain"
-            else "Think first in <think>...</think>, then give one action in <action>...</action>.",
+            _REMINDERS[self.format],
         ]
         return "\n".join(rule for rule in rules if rule)

@@ -108,6 +108,15 @@ def test_instructions_take_the_place_of_every_system_message() -> None:
     assert ChatAgent().instructed(opening[1:2], "NEW") == [Message("system", "NEW"), opening[1]]
 
 
+@pytest.mark.parametrize("format", ["plain", "think"])
+def test_rules_that_are_replaced_leave_the_reminder_of_the_format(format: str) -> None:
+    agent = ChatAgent(rules=True, format=format)
+    opening = agent.opening(view(agent))
+    reminder = opening[0].content.splitlines()[-1]
+    assert agent.instructed(opening, "NEW") == [Message("system", f"NEW\n\n{reminder}"), opening[1]]
+    assert ChatAgent(format=format).instructed(opening, "NEW") == [Message("system", "NEW"), opening[1]]
+
+
 # The conversation
 
 
