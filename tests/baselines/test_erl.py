@@ -64,7 +64,8 @@ def test_only_what_failed_is_reflected_on_and_tried_again_once_from_the_start() 
 def test_the_second_attempt_reads_the_rules_in_place_of_the_first_prompt_and_nothing_else() -> None:
     _, group = explored(ERL())
     told = read(group, by_key(group)["a1.r0"].turns[0].prompt_node)
-    assert told == "<|system|>RULES 1<|user|>Step 0: The ledger is empty.<|assistant|>"
+    reminder = "Answer with the action alone."
+    assert told == f"<|system|>RULES 1\n\n{reminder}<|user|>Step 0: The ledger is empty.<|assistant|>"
 
 
 def test_without_a_block_the_prompt_in_use_is_kept() -> None:
@@ -74,7 +75,7 @@ def test_without_a_block_the_prompt_in_use_is_kept() -> None:
     method = ERL()
     method.load_state_dict({"memory": "OLD RULES"})
     _, group = explored(method)
-    assert read(group, by_key(group)["a2.r0"].turns[0].prompt_node).startswith("<|system|>OLD RULES<|user|>")
+    assert read(group, by_key(group)["a2.r0"].turns[0].prompt_node).startswith("<|system|>OLD RULES\n\n")
 
 
 def test_first_attempts_rules_and_second_attempts_are_groups_of_their_own() -> None:
