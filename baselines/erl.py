@@ -52,6 +52,8 @@ class ERL(Baseline):
     """Who writes the rules; `none`: the record itself is put before the second attempt (`w/o reflection`)."""
     memory: bool = True
     """Keep the rules that worked for later reflections (False: `w/o memory`)."""
+    memory_scope: Literal["run", "task-type"] = "run"
+    """One memory for the run, or one for every type of task that the environment names."""
     internalisation: Literal["nll", "clipped", "none"] = "nll"
     """How second attempts are learned without their rules."""
     internalisation_weight: float = Field(1.0, ge=0)
@@ -66,7 +68,7 @@ class ERL(Baseline):
     """Weight of the KL divergence to the starting policy."""
     aggregate: Aggregation = "seq-mean-token-sum"
     """How token losses are averaged."""
-    _memory: str = PrivateAttr("")
+    _memories: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def reflectors(self) -> tuple[str, ...]:
@@ -84,14 +86,14 @@ class ERL(Baseline):
         mean = sum(first.ret for first in firsts) / len(firsts)
         solved = sum(first.ret >= self.success for first in firsts)
         statistics = f"Of {len(firsts)} attempts at this task {solved} solved it; their mean reward is {mean:.2f}."
-        notes = {"memory": self._memory, "statistics": statistics}
+        notes = {"memory": self._memory(group), "statistics": statistics}
         going_on = [first for first in firsts if first.turns and (not self.gate or first.ret < self.success)]
         await group.gather(self._again(group, first, notes) for first in going_on)
 
     async def _again(self, group: Group, first: Attempt, notes: dict[str, str]) -> None:
         rules = await group.reflect(first, *self.reflectors, temperature=self.reflection_temperature, notes=notes)
         replaced = self.reflection == "self"
-        guidance = rules.guidance or (self._memory if replaced else "")
+        guidance = rules.guidance or (self._memory(group) if replaced else "")
         await group.retry(first, at=0, guidance=guidance, placement=Placement.SYSTEM if replaced else Placement.PIVOT)
 
     def credit(self, group: Group) -> list[Term]:
@@ -111,20 +113,26 @@ class ERL(Baseline):
                 terms.append(group.distill(second).term(weight, kind=kind, old=old, label="internalised"))
         return terms
 
+    def _memory(self, group: Group) -> str:
+        return self._memories.get(self._scope(group), "")
+
+    def _scope(self, group: Group) -> str:
+        return group.tree.task_type if self.memory_scope == "task-type" else ""
+
     def end_update(self, groups: Sequence[Group]) -> None:
         """Keep the rules that solved a task, the last ones in task order."""
         for group in groups:
             for second in sorted(group.retries, key=lambda retry: retry.key):
                 if self.memory and self.reflection == "self" and second.guidance and second.ret >= self.success:
-                    self._memory = second.guidance
+                    self._memories[self._scope(group)] = second.guidance
 
     def state_dict(self) -> dict[str, Any]:
-        """The memory."""
-        return {"memory": self._memory}
+        """The memories, by type of task."""
+        return {"memories": dict(sorted(self._memories.items()))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the memory."""
-        self._memory = str(state["memory"])
+        """Take up the memories."""
+        self._memories = {str(scope): str(memory) for scope, memory in state["memories"].items()}
 
 
 def _scored(label: str, members: Sequence[tuple[float, Sample]]) -> list[Term]:

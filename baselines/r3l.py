@@ -49,6 +49,7 @@ class R3L(Baseline):
         "w/o credit": {"pivotal_credit": False},
         "w/o reflect": {"reflection": "none"},
         "w/o meta": {"meta_tasks": False},
+        "w/o praise": {"praise": False},
         "from the start": {"restart": "start"},
     }
 
@@ -66,6 +67,8 @@ class R3L(Baseline):
     """Also learn to reflect and to follow guidance, by imitation of what worked."""
     meta_weight: float = Field(1.0, ge=0)
     """Weight of the imitation terms."""
+    praise: bool = True
+    """Imitate correct verdicts of success as well; they need no retry, and can crowd out the reports that do."""
     solved_groups: bool = True
     """Learn from groups in which everything was solved (the amplified advantage there is alpha, not 0)."""
     success: float = 1.0
@@ -103,8 +106,7 @@ class R3L(Baseline):
         advantages = self.advantages([attempt.ret for attempt in attempts])
         if not self.solved_groups and all(attempt.ret >= self.success for attempt in attempts):
             return []
-        # Both of a pair are masked at the same step.
-        retries = group.retries if self.pivotal_credit else []
+        retries = group.retries if self.pivotal_credit else []  # both of a pair are masked at the same step
         masked = {one: retry.pivot for retry in retries for one in (retry.base, retry)}
         terms = []
         for attempt, advantage in zip(attempts, advantages, strict=True):
@@ -134,7 +136,7 @@ class R3L(Baseline):
         terms = []
         for base, report in group.reflections:
             retry = retries.get(base)
-            praised = retry is None and report.outcome == "success" and base.ret >= self.success
+            praised = self.praise and report.outcome == "success" and base.ret >= self.success
             worked = retry is not None and self._worked(base, retry)
             if (worked or praised) and report.sample is not None:
                 terms.append(like(report.sample, label="reflection"))

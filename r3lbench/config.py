@@ -102,6 +102,9 @@ class EvaluationConfig(PanelConfig):
 
     every: int = Field(0, ge=0)
     """Also evaluate after every so many updates; 0: only before the first and after the last."""
+    points: int = Field(0, ge=0)
+    """Also evaluate at so many points that divide the budget evenly, so that the curves of methods whose updates differ
+    in cost can be compared."""
 
 
 def plugin_model(name: str, cls: type[Any]) -> type[BaseModel]:

@@ -146,6 +146,10 @@ class TextEnv(gymnasium.Env[str, str]):
         """The oracle's next action from the present state; None when there is no oracle or nothing left to do."""
         return None
 
+    def task_type(self) -> str:
+        """Kind of the running task, in the words of the environment's paper; empty where all tasks are of one kind."""
+        return ""
+
     def value(self) -> float | None:
         """Highest expected score that can still be reached from the present state within the steps that are left.
 

@@ -78,14 +78,24 @@ class State:
 
 @dataclass
 class EpisodeTree:
-    """All states that the attempts at one task went through."""
+    """All states that the attempts at one task went through.
+
+    Attributes:
+        task: The task.
+        task_type: Its kind, known once it has been begun; see ``TextEnv.task_type``.
+        states: In the order in which they were reached first.
+    """
 
     task: Task
+    task_type: str = ""
     states: list[State] = field(default_factory=list)
 
     def root(self, env: TextEnv) -> State:
         """The state in which ``env`` stands after ``reset``; made once, shared by all attempts."""
-        return self.states[0] if self.states else self._add(env, None, None, 0.0)
+        if self.states:
+            return self.states[0]
+        self.task_type = env.task_type()
+        return self._add(env, None, None, 0.0)
 
     def grow(self, parent: State, env: TextEnv, action: str, reward: float) -> State:
         """Add the state in which ``env`` stands after ``action`` was taken in ``parent``."""

@@ -5,11 +5,12 @@
     manifest.json        what was run: revision, packages, hardware, configuration, panels, privileges
     metrics.jsonl        one line per update; depends on seed and machine only, never on the clock
     timings.jsonl        one line per update: seconds by phase
-    evaluation.jsonl     one line per evaluated task: update, mode, task, return, score, success, steps
+    evaluation.jsonl     one line per evaluated task: update, mode, task, what it came to, its actions
     trees/u000001.jsonl.gz   one line per group: episode tree, token forest, attempts, reflections, terms
     checkpoints/         the last two, to resume from
     policy/              the trained policy as a Hugging Face folder
-    result.json          the summary; written last, so its presence means that the run is complete
+    result.json          the summary; its presence means that the run is complete
+    SHA256SUMS           of every file but the checkpoints, as sha256sum writes and checks them
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 import r3lbench
 from r3lbench.errors import BadCheckpoint, R3LBenchError
-from r3lbench.files import append_line, gzip_lines, to_json, write_atomic
+from r3lbench.files import append_line, gzip_lines, sha256_of, to_json, write_atomic
 from r3lbench.rollout.group import Attempt, Group
 from r3lbench.tasks import TaskPanel
 from r3lbench.tokens import Term
@@ -35,6 +36,8 @@ from r3lbench.tokens import Term
 FORMAT = 1
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gymnasium", "pydantic", "rapidfuzz")
 _MANIFEST = "manifest.json"
+SEAL = "SHA256SUMS"
+"""Digests of a complete record's files."""
 _GROWING = ("metrics.jsonl", "timings.jsonl", "evaluation.jsonl")
 
 
@@ -136,8 +139,17 @@ class RunFolder:
         write_atomic(folder / f"u{update:06d}.jsonl.gz", gzip_lines(lines))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write the summary."""
+        """Write the summary, and seal the record."""
         write_atomic(self.path / "result.json", to_json(result, indent=2))
+        self.seal()
+
+    def seal(self) -> None:
+        """Write down the digest of every file, so that any later change shows."""
+        files = (file for file in self.path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        names = sorted(file.relative_to(self.path).as_posix() for file in files)
+        kept = [name for name in names if name != SEAL and not name.startswith("checkpoints/")]
+        lines = [f"{sha256_of(self.path / name)}  {name}\n" for name in kept]
+        write_atomic(self.path / SEAL, "".join(lines).encode())
 
     def offsets(self) -> dict[str, int]:
         """Sizes of the growing files, for a checkpoint."""
@@ -194,6 +206,7 @@ def group_json(group: Group, terms: Sequence[Term]) -> dict[str, Any]:
         "key": group.key,
         "task": group.task.id,
         "task_key": group.task.key,
+        "task_type": group.tree.task_type,
         "states": [state.to_json() for state in group.tree],
         "segments": group.forest.to_json(),
         "attempts": [_attempt_json(attempt) for attempt in group.attempts],

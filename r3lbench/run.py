@@ -32,7 +32,7 @@ from r3lbench.console import RunProgress, before_after, make_console, summary_ta
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
 from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
-from r3lbench.recording import RunFolder, panels_json, provenance
+from r3lbench.recording import SEAL, RunFolder, panels_json, provenance
 from r3lbench.registry import REFLECTORS
 from r3lbench.rollout.workers import EnvSource
 from r3lbench.training.learner import Optimiser
@@ -154,6 +154,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     if config.resume is not None:
         _check_same(folder, policy, panels)
         if (result := folder.result) is not None:
+            if not (path / SEAL).is_file():
+                folder.seal()
             console.print(Text(f"{path} is complete already; nothing to do"))
             return result
     progress = RunProgress(console)

@@ -192,14 +192,15 @@ class Term:
         return sum(len(self.sample.forest.nodes[turn].segment.token_ids) for turn in self.turns)
 
     def to_json(self) -> dict[str, Any]:
-        """The term as recorded."""
+        """The term as recorded; ``sampled_in`` names, for each of ``turns``, where its tokens were really sampled."""
+        origin = dict(zip(self.sample.turns, self.sample.sampled_in, strict=True))
         return {
             "label": self.label,
             "kind": self.kind.value,
             "weight": self.weight,
             "old": self.old.value,
             "turns": list(self.turns),
-            "sampled_in": list(self.sample.sampled_in),
+            "sampled_in": [origin[turn] for turn in self.turns],
         }
 
 

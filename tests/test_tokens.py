@@ -157,7 +157,7 @@ def test_a_term_is_recorded_with_kind_origin_and_weight() -> None:
         "weight": 2.0,
         "old": "behaviour",
         "turns": [turns[1]],
-        "sampled_in": list(turns),
+        "sampled_in": [turns[1]],
     }
 
 

@@ -142,6 +142,10 @@ class ALFWorld(TextEnv):
         """What was achieved and what was not."""
         return milestones.in_words(self.situation.world.goal, self.progress, self.success())
 
+    def task_type(self) -> str:
+        """One of the six kinds of goals, as upstream names them."""
+        return self.situation.world.goal.type.value
+
     def rubrics(self) -> tuple[Rubric, ...]:
         """The steps to the goal that have been made, and whether every command was taken."""
         return milestones.rubrics(self.situation.world.goal, self.progress, self.success())

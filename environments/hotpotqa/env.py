@@ -135,6 +135,10 @@ class HotpotQA(TextEnv):
         verdict = "no answer" if self.state.answer is None else f"score {self.score():.2f}"
         return f"articles read {sum(retrieved)} / {len(retrieved)}, {verdict}"
 
+    def task_type(self) -> str:
+        """``"bridge"`` or ``"comparison"``."""
+        return self.question.kind
+
     def rubrics(self) -> tuple[Rubric, ...]:
         """Each hop's article retrieved, an answer given, half right, right. No name gives an article away."""
         answer, gold = self.state.answer, self.question.answer

@@ -154,6 +154,10 @@ class ScienceWorld(TextEnv):
             return f"score {self.score():.2f}"
         return goals.in_words(self._goals(), self.score(), self._failed)
 
+    def task_type(self) -> str:
+        """One of the thirty tasks, as upstream names them."""
+        return parsed(self._episode().task.key)[0]
+
     def rubrics(self) -> tuple[Rubric, ...]:
         """Upstream's goals: those of the task, and smaller ones on the way."""
         return goals.rubrics(self._goals())

@@ -13,7 +13,7 @@ from r3lbench.tasks import Task
 
 @dataclass(frozen=True)
 class Score:
-    """What one evaluated task came to."""
+    """What one evaluated task came to; ``actions`` is all it takes to play it again."""
 
     task: str
     ret: float
@@ -21,6 +21,7 @@ class Score:
     success: bool
     steps: int
     invalid: int
+    actions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As recorded."""
@@ -31,6 +32,7 @@ class Score:
             "success": self.success,
             "steps": self.steps,
             "invalid": self.invalid,
+            "actions": list(self.actions),
         }
 
 
@@ -77,6 +79,13 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
 
 
 def _score(attempt: Attempt) -> Score:
-    states = attempt.trajectory.states[1:]
-    invalid = sum(not state.valid for state in states)
-    return Score(attempt.trajectory.task.id, attempt.ret, attempt.score, attempt.success, attempt.steps, invalid)
+    episode = attempt.trajectory
+    return Score(
+        task=episode.task.id,
+        ret=episode.ret,
+        score=episode.score,
+        success=episode.success,
+        steps=episode.steps,
+        invalid=sum(not state.valid for state in episode.states[1:]),
+        actions=episode.actions,
+    )

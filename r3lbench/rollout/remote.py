@@ -34,7 +34,7 @@ from r3lbench.snapshot import NativeHandle, Snapshot
 HANDLES = 64
 """Native handles kept for each instance, the latest used: an episode's worth. By instance and not by worker, so that
 which of them are still there does not depend on the number of workers."""
-QUESTIONS = ("admissible_actions", "canonical", "expert_action", "value")
+QUESTIONS = ("admissible_actions", "canonical", "expert_action", "task_type", "value")
 """What may be asked about the present state beyond what every answer holds."""
 TRAITS = ("name", "splits", "reward_range", "fidelity", "isolation", "kind", "extra", "instructions")
 """What an environment says of itself, for its stand-in."""

@@ -119,6 +119,10 @@ class WorkerEnv(TextEnv):
         action: str | None = self._answer("expert_action")
         return action
 
+    def task_type(self) -> str:
+        """Kind of the running task."""
+        return str(self._answer("task_type"))
+
     def value(self) -> float | None:
         """Highest expected score that can still be reached."""
         value: float | None = self._answer("value")

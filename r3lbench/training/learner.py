@@ -41,6 +41,9 @@ class Optimiser(Plugin):
     """Optimiser steps per pass."""
     autocast: Literal["none", "bfloat16"] = "none"
     """Compute in bfloat16 with float32 weights."""
+    measure_kl: bool = True
+    """Report the divergence from the starting policy also where the loss does without it; costs a second copy of the
+    weights and a forward pass."""
 
 
 class Learner:
@@ -60,10 +63,11 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
-        # The starting policy, for the KL term: the weights as they are now.
-        self._reference = Decoder(copy.deepcopy(model).requires_grad_(False)) if loss.kl else None
+        # The starting policy: the weights as they are now.
+        wanted = loss.kl or settings.measure_kl
+        self._reference = Decoder(copy.deepcopy(model).requires_grad_(False)) if wanted else None
 
-    def step(self, terms: Sequence[Term]) -> dict[str, float]:
+    def step(self, terms: Sequence[Term]) -> dict[str, Any]:
         """Update the weights on all terms.
 
         Each minibatch's loss is normalised over its own terms; there is one unless the settings say otherwise.
@@ -133,10 +137,15 @@ class Tally:
     def __init__(self) -> None:
         self._sums: dict[str, float] = defaultdict(float)
         self._norms: list[float] = []
+        self._ratio = 1.0
 
     def add(self, batch: MicroBatch, logprobs: Tensor, entropy: Tensor, losses: TokenLosses) -> None:
         """Count a micro-batch."""
         policy = batch.kind == KINDS.index(Kind.POLICY)
+        # Only tokens drawn in the context they are trained in tell how far two policies differ there.
+        drawn = policy & ~batch.moved & (losses.kl is not None)
+        kl = torch.zeros_like(logprobs) if losses.kl is None else losses.kl
+        self._ratio = max(self._ratio, float(losses.ratio.max()))
         for name, values in {
             "loss": losses.loss.detach() * batch.share,
             "tokens": torch.ones_like(logprobs),
@@ -144,7 +153,8 @@ class Tally:
             "policy": policy,
             "ratio": losses.ratio * policy,
             "clipped": losses.clipped,
-            "kl": losses.kl,
+            "kl": kl * drawn,
+            "drawn": drawn,
             "moved": batch.moved,
             "gap": (batch.behaviour - logprobs) * batch.moved,
         }.items():
@@ -155,22 +165,25 @@ class Tally:
         """Count an optimiser step with its gradient norm before clipping."""
         self._norms.append(norm)
 
-    def report(self) -> dict[str, float]:
+    def report(self) -> dict[str, Any]:
         """Means over the update.
 
         Returns:
             ``loss`` and ``grad_norm`` (before clipping) per optimiser step, ``entropy`` (nats per trained token),
-            ``ratio`` (mean importance ratio of policy tokens), ``clip_fraction``, ``kl`` (to the starting policy, as
-            estimated), ``off_policy_gap`` (mean log-probability at sampling minus now, over tokens trained in another
-            context), ``steps``, ``trained_tokens`` (with weight) and ``model_tokens`` (through the model).
+            ``ratio`` (mean importance ratio of policy tokens), ``ratio_max``, ``clip_fraction``, ``kl`` (to the
+            starting policy, as the loss estimates it, over policy tokens drawn in the context they are trained in;
+            None where it is not measured), ``off_policy_gap`` (mean log-probability at sampling minus now, over tokens
+            trained in another context), ``steps``, ``trained_tokens`` (with weight) and ``model_tokens`` (through the
+            model).
         """
         sums, steps = self._sums, max(1, len(self._norms))
         return {
             "loss": sums["loss"] / steps,
             "entropy": _share(sums["entropy"], sums["tokens"]),
             "ratio": _share(sums["ratio"], sums["policy"]),
+            "ratio_max": self._ratio,
             "clip_fraction": _share(sums["clipped"], sums["policy"]),
-            "kl": _share(sums["kl"], sums["policy"]),
+            "kl": _share(sums["kl"], sums["drawn"]) if sums["drawn"] else None,
             "off_policy_gap": _share(sums["gap"], sums["moved"]),
             "grad_norm": sum(self._norms) / steps,
             "steps": float(len(self._norms)),

@@ -28,13 +28,13 @@ class TokenLosses:
         loss: To be weighted by ``MicroBatch.share`` and summed.
         ratio: rho (1 where there is none).
         clipped: Whether the clip cut the gradient off.
-        kl: Estimated KL to the starting policy (0 where it is not computed).
+        kl: Estimated KL to the starting policy at policy tokens, 0 at others; None when that policy is not given.
     """
 
     loss: Tensor
     ratio: Tensor
     clipped: Tensor
-    kl: Tensor
+    kl: Tensor | None
 
 
 def token_losses(
@@ -69,17 +69,18 @@ def token_losses(
     likelihood = -batch.advantage * logprobs
     total = torch.where(policy, surrogate, torch.where(shaped, shaping, likelihood))
 
-    divergence = torch.zeros_like(logprobs)
-    if loss.kl and reference is not None:
-        divergence = torch.where(policy, kl_estimate(reference - logprobs, loss.kl_estimator), divergence)
-        total = total + loss.kl * divergence
+    divergence = None
+    if reference is not None:
+        estimated = kl_estimate(reference - logprobs, loss.kl_estimator)
+        divergence = torch.where(policy, estimated, torch.zeros_like(estimated))
+        total = total + loss.kl * divergence if loss.kl else total
     if loss.entropy and entropy is not None:
         total = total - loss.entropy * torch.where(policy, entropy, torch.zeros_like(entropy))
     return TokenLosses(
         total,
         torch.where(policy, ratio, torch.ones_like(ratio)).detach(),
         clipped & policy,
-        divergence.detach(),
+        None if divergence is None else divergence.detach(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -123,9 +124,9 @@ class Trainer:
             self._evaluate()
             self._save()
         while (stop := self._spent()) is None:
+            begun = self._progress()
             self._one_update()
-            every = self.settings.evaluation.every
-            if every and self.update % every == 0 and self._spent() is None:
+            if self._spent() is None and self._evaluation_is_due(begun):
                 self._evaluate()
             if self.update % self.settings.checkpoint_every == 0 or self._spent() is not None:
                 self._save()
@@ -179,7 +180,7 @@ class Trainer:
             "total": self.seconds,
         }
         self.folder.append("timings.jsonl", timings)
-        self.progress.updated(metrics, timings, max(self._shares().values(), default=0.0))
+        self.progress.updated(metrics, timings, self._progress())
 
     async def _explore(self) -> list[Group]:
         rollout = self._rollout("attempt", self._sampling(self.settings.sampling.temperature))
@@ -250,6 +251,12 @@ class Trainer:
             self._record(mode, scores)
             self.progress.evaluated(self.update, mode, summary(scores))
 
+    def _evaluation_is_due(self, begun: float) -> bool:
+        """Whether to evaluate between two updates, the last of which began at that share of the budget."""
+        every, parts = self.settings.evaluation.every, self.settings.evaluation.points + 1
+        passed = math.floor(self._progress() * parts) > math.floor(begun * parts)
+        return passed or (every > 0 and self.update % every == 0)
+
     def _record(self, mode: str, scores: Sequence[Score]) -> None:
         for score in scores:
             self.folder.append("evaluation.jsonl", {"update": self.update, "mode": mode, **score.to_json()})
@@ -283,6 +290,10 @@ class Trainer:
             for name in used
             if limits[name] is not None
         }
+
+    def _progress(self) -> float:
+        """The share of the budget that is used up, in [0, 1]."""
+        return max(self._shares().values(), default=0.0)
 
     def _spent(self) -> str | None:
         """The budget that is used up, if one is."""

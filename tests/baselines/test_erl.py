@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -73,7 +73,7 @@ def test_without_a_block_the_prompt_in_use_is_kept() -> None:
     first, second = by_key(group)["a2"], by_key(group)["a2.r0"]
     assert second.turns[0].prompt_node == first.turns[0].prompt_node
     method = ERL()
-    method.load_state_dict({"memory": "OLD RULES"})
+    method.load_state_dict({"memories": {"": "OLD RULES"}})
     _, group = explored(method)
     assert read(group, by_key(group)["a2.r0"].turns[0].prompt_node).startswith("<|system|>OLD RULES\n\n")
 
@@ -117,10 +117,10 @@ def test_a_lone_failure_is_credited_with_its_return() -> None:
 
 def test_the_memory_keeps_the_rules_of_a_success_and_not_of_less() -> None:
     method = ERL()
-    for second, memory in ((["0.9 end"], ""), (["1 end"], "RULES 1")):
+    for second, memories in ((["0.9 end"], {}), (["1 end"], {"": "RULES 1"})):
         _, group = explored(method, {"a1?0": [rules("RULES 1")], "a1.r0": second, "a0": ["1 end"]})
         method.end_update([group])
-        assert method.state_dict() == {"memory": memory}
+        assert method.state_dict() == {"memories": memories}
 
 
 def test_the_memory_is_read_by_reflections_alone_and_only_from_the_next_update_on() -> None:
@@ -151,7 +151,26 @@ def test_the_last_group_in_task_order_has_the_last_word() -> None:
         for place in range(3)
     ]
     method.end_update(groups)
-    assert method.state_dict() == {"memory": "R2"}
+    assert method.state_dict() == {"memories": {"": "R2"}}
+
+
+@pytest.mark.parametrize(("scope", "told"), [("run", "RULES 1"), ("task-type", "There is none yet.")])
+def test_a_memory_may_belong_to_a_type_of_task(scope: Any, told: str) -> None:
+    def kept(kind: str) -> Callable[[], Ledger]:
+        class Account(Ledger):
+            def task_type(self) -> str:
+                return kind
+
+        return Account
+
+    method = ERL(group_size=2, memory_scope=scope)
+    _, group = explored(method, make_env=kept("savings"))
+    method.end_update([group])
+    assert method.state_dict() == {"memories": {"savings" if scope == "task-type" else "": "RULES 1"}}
+    _, other = explored(method, key="u2/train/1", make_env=kept("wages"))
+    _, same = explored(method, key="u2/train/2", make_env=kept("savings"))
+    assert told in read(other, at_rules(other))
+    assert "RULES 1" in read(same, at_rules(same))
 
 
 def test_the_memory_survives_a_checkpoint() -> None:
@@ -175,7 +194,7 @@ def test_in_the_corridor_the_second_attempt_is_a_fresh_episode() -> None:
 
 def test_a_method_that_keeps_no_state_refuses_one() -> None:
     GRPO().load_state_dict({})
-    with pytest.raises(ValueError, match=r"GRPO keeps no state, but the checkpoint holds \['memory'\]"):
+    with pytest.raises(ValueError, match=r"GRPO keeps no state, but the checkpoint holds \['memories'\]"):
         GRPO().load_state_dict(ERL().state_dict())
 
 
@@ -183,7 +202,7 @@ def test_without_memory_nothing_is_kept() -> None:
     method = ERL(memory=False)
     _, group = explored(method)
     method.end_update([group])
-    assert method.state_dict() == {"memory": ""}
+    assert method.state_dict() == {"memories": {}}
 
 
 def test_without_reflection_the_record_itself_is_put_before_the_second_attempt() -> None:
@@ -198,7 +217,7 @@ def test_without_reflection_the_record_itself_is_put_before_the_second_attempt()
     for term in labelled(terms, "internalised"):
         assert "[agent]" not in read(group, term.turns[-1])
     method.end_update([group])
-    assert method.state_dict() == {"memory": ""}
+    assert method.state_dict() == {"memories": {}}
 
 
 def test_without_the_gate_every_attempt_is_reflected_on() -> None:

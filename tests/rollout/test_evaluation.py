@@ -29,7 +29,15 @@ def test_every_task_is_played_once_and_scored_in_order() -> None:
     at, scores = scored({"a0": ["go east", "sing", "take key", "open door"]})
     assert [score.task for score in scores] == ["test/0", "test/1", "test/2"]
     assert [score.to_json() for score in scores[1:2]] == [
-        {"task": "test/1", "return": 1.0, "score": 1.0, "success": True, "steps": 4, "invalid": 1}
+        {
+            "task": "test/1",
+            "return": 1.0,
+            "score": 1.0,
+            "success": True,
+            "steps": 4,
+            "invalid": 1,
+            "actions": ["go east", "sing", "take key", "open door"],
+        }
     ]
     assert scores[0].success is False and scores[0].steps == 6
     assert [len(wave) for wave in at.waves][:4] == [3, 3, 3, 3]

@@ -300,6 +300,18 @@ def test_every_step_of_an_update_compares_with_the_policy_at_its_start(epochs: i
         assert report["ratio"] == 1.0
 
 
+def test_the_divergence_is_reported_without_being_a_part_of_the_loss() -> None:
+    made = Conversations()
+    drawn = [made.growing([(3, 4)]).term(1.0)]
+    loss = PolicyLoss(ratio=None, clip=None)
+    measuring, not_measuring = learner_of(random_model(), loss), learner_of(random_model(), loss, measure_kl=False)
+    for _ in range(2):
+        told, untold = measuring.step(drawn), not_measuring.step(drawn)
+    assert told.pop("kl") > 0
+    assert untold.pop("kl") is None
+    assert told == untold
+
+
 def test_the_divergence_is_to_the_policy_that_the_learner_was_made_with() -> None:
     made = Conversations()
     drawn = [made.growing([(3, 4)]).term(1.0)]

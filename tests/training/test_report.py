@@ -6,7 +6,7 @@ from r3lbench.baselines.r3l import R3L
 from r3lbench.rollout.group import Group
 from r3lbench.tokens import Term
 from r3lbench.training.report import explored
-from tests.stage import Drifting, Ledger, play, report, stage
+from tests.stage import Drifting, Ledger, encode, play, report, stage
 
 PRAISE = report(None, outcome="success", plan=None)
 REPLIES = {
@@ -54,9 +54,25 @@ def test_an_update_is_summed_up_in_rates_and_means() -> None:
         "retry_return": (1.0 + 0.2) / 2,
         "retry_improved": 1 / 2,
         "pivot": (1 + 0) / 2,
+        "pivot_share": (1 / 3 + 0 / 1) / 2,
         "diverged": 0,
         "advantage_mean": sum(weights) / 9,
         "advantage_abs": sum(abs(weight) for weight in weights) / 9,
+        "advantage_std": (sum(weight**2 for weight in weights) / 9 - (sum(weights) / 9) ** 2) ** 0.5,
+        "advantage_min": -0.5,
+        "advantage_max": 3.0,
+        "advantage_positive": 5 / 9,
+    }
+    assert summary.pop("pivots") == {"0": 1, "1": 1}
+    # Every reply has an end token; the first turn of a1 is masked.
+    trained = {
+        "base": ["0.5", "0.5 end", "0.2", "0.2 end", "0 end", "0.4 end"],
+        "distilled": ["1 end", "0.1", "0.1", "0 end"],
+        "guided": ["1 end"],
+        "reflection": [PRAISE, report(1)],
+    }
+    assert summary.pop("trained") == {
+        label: sum(len(encode(reply)) + 1 for reply in replies) for label, replies in trained.items()
     }
     assert summary == pytest.approx(expected)
 
@@ -68,7 +84,9 @@ def test_where_there_is_nothing_to_average_there_is_no_number() -> None:
     assert (summary["reflections"], summary["retries"], summary["retry_rate"]) == (0, 0, 0)
     for name in ("reflection_valid", "retry_success", "retry_return", "retry_improved", "pivot", "diverged"):
         assert summary[name] is None
-    assert set(explored([], []).values()) == {0.0, None}
+    nothing = explored([], [])
+    assert (nothing.pop("pivots"), nothing.pop("trained")) == ({}, {})
+    assert set(nothing.values()) == {0.0, None}
 
 
 def test_groups_are_averaged_as_groups_and_attempts_as_attempts() -> None:

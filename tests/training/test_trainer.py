@@ -5,16 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import register_baseline
 from r3lbench.baselines.grpo import GRPO
 from r3lbench.rollout.group import Group
 from r3lbench.run import main
+from tests.toy import Toy
 
 Train = Callable[..., Path]
 
@@ -81,6 +82,38 @@ def test_neither_measuring_nor_checkpoints_disturb_learning(train: Train) -> Non
     for one, other in zip(metrics(plain), metrics(busy), strict=True):
         del one["cost"]["evaluate"], other["cost"]["evaluate"]
         assert one == other
+
+
+@pytest.mark.parametrize(("points", "updates"), [(0, {0, 6}), (1, {0, 3, 6}), (2, {0, 2, 4, 6}), (3, {0, 2, 3, 5, 6})])
+def test_a_curve_has_points_that_divide_the_budget_evenly(points: int, updates: set[int], train: Train) -> None:
+    run = train("run", "--budget.updates", "6", "--evaluation.points", str(points), "--evaluation.modes", "greedy")
+    lines = [json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines()]
+    assert [line["update"] for line in lines] == sorted(updates)
+
+
+def test_an_evaluated_episode_can_be_played_again(train: Train) -> None:
+    run = train("run", "--budget.updates", "0", "--evaluation.tasks", "3")
+    settings = json.loads((run / "manifest.json").read_bytes())["config"]["env"]
+    with Toy(**{name: value for name, value in settings.items() if name != "name"}) as env:
+        for line in (json.loads(line) for line in (run / "evaluation.jsonl").read_text().splitlines()):
+            env.reset(options={"task": line["task"]})
+            rewards = [env.step(action)[1] for action in line["actions"]]
+            assert (sum(rewards), env.score(), env.success()) == (line["return"], line["score"], line["success"])
+            assert len(rewards) == line["steps"]
+
+
+def test_a_complete_record_is_sealed(train: Train) -> None:
+    run = train("run")
+    lines = dict(reversed(line.split("  ")) for line in (run / "SHA256SUMS").read_text().splitlines())
+    files = {file.relative_to(run).as_posix() for file in run.rglob("*") if file.is_file()}
+    assert lines.keys() == {name for name in files if not name.startswith("checkpoints/")} - {"SHA256SUMS"}
+    assert all(sha256((run / name).read_bytes()).hexdigest() == digest for name, digest in lines.items())
+    assert list(lines) == sorted(lines) and "trees/u000003.jsonl.gz" in lines and "policy/model.safetensors" in lines
+    sealed = (run / "SHA256SUMS").read_bytes()
+    (run / "SHA256SUMS").unlink()
+    # A kill may come between the summary and the seal.
+    assert main(["--resume", str(run), "--quiet"]) == 0
+    assert (run / "SHA256SUMS").read_bytes() == sealed
 
 
 def test_what_is_counted_is_what_the_record_holds(train: Train) -> None:
