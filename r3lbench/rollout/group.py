@@ -26,7 +26,7 @@ from r3lbench.rollout.waves import Waves
 from r3lbench.snapshot import Snapshot
 from r3lbench.tasks import Task
 from r3lbench.teaching import Diagnosis
-from r3lbench.tokens import Sample, Segment, TokenForest
+from r3lbench.tokens import Sample, TokenForest
 
 T = TypeVar("T")
 
@@ -273,9 +273,30 @@ class Group:
         have been a longer one.
         """
         engine, nodes = self.rollout.waves.engine, self.forest.nodes
-        copied = zip((node for _, node in self._unguided(retry)), self.sample(retry).turns, strict=False)
+        origins, turns = self.sample(retry).turns, self.unguided(retry).turns
+        copied = zip((turn.node for turn in turns if turn.node is not None), origins, strict=False)
         fitting = [pair for pair in copied if engine is None or nodes[pair[0]].end <= engine.context_limit]
         return Sample(self.forest, tuple(copy for copy, _ in fitting), tuple(origin for _, origin in fitting))
+
+    def unguided(self, attempt: Attempt) -> Attempt:
+        """An attempt as if it had not been guided: the same moves, in contexts that hold no guidance.
+
+        A retry of it, or a reflection on it, reads nothing of what it was told. Without turns below a base that had no
+        room for its first one: what would have been read then is not known.
+        """
+        if attempt.base is None:
+            return attempt
+        base, pivot = self.unguided(attempt.base).turns, attempt.pivot
+        if pivot >= len(base):
+            return replace(attempt, turns=())
+        turns = list(base[:pivot])
+        for step, turn in enumerate(attempt.turns[pivot:], start=pivot):
+            if step == pivot:
+                prompt, read = base[step].prompt, base[step].prompt_node
+            else:
+                prompt, read = turn.prompt, self._copy(turns[-1].node, turn.prompt_node)
+            turns.append(replace(turn, prompt=prompt, prompt_node=read, node=self._copy(read, turn.node)))
+        return replace(attempt, turns=tuple(turns))
 
     # Inside
 
@@ -297,29 +318,11 @@ class Group:
         self.rollout.meter.add("reflect", **costs)
         return Looked(tuple(admissible), tuple(expert), diagnosis)
 
-    def _unguided(self, attempt: Attempt) -> list[tuple[int, int]]:
-        """(prompt node, reply node) of every turn, in contexts that hold no guidance.
-
-        None below a base that had no room for its first turn: what it would have read is not known.
-        """
-        own = [(turn.prompt_node, turn.node) for turn in attempt.turns]
-        if attempt.base is None:
-            return [(prompt, node) for prompt, node in own if prompt is not None and node is not None]
-        base = self._unguided(attempt.base)
-        pairs = base[: attempt.pivot]
-        nodes = self.forest.nodes
-        for step, (guided_prompt, guided) in enumerate(own[attempt.pivot :], start=attempt.pivot):
-            assert guided_prompt is not None and guided is not None
-            if step == attempt.pivot:
-                if step >= len(base):
-                    break
-                prompt = base[step][0]
-            else:
-                prompt = self._copy(pairs[-1][1], nodes[guided_prompt].segment)
-            pairs.append((prompt, self._copy(prompt, nodes[guided].segment)))
-        return pairs
-
-    def _copy(self, parent: int, segment: Segment) -> int:
+    def _copy(self, parent: int | None, origin: int | None) -> int | None:
+        """The node below ``parent`` with the tokens of ``origin``; None for agents without a trained model."""
+        if parent is None or origin is None:
+            return None
+        segment = self.forest.nodes[origin].segment
         present = self.forest.find(parent, segment)
         return self.forest.add(parent, segment) if present is None else present
 

@@ -231,6 +231,41 @@ def test_a_retry_of_a_retry_continues_it_and_distills_free_of_both_guidances(fir
     assert read(group, group.distill(once).turns[-1]) == unguided(once, "")
 
 
+@pytest.mark.parametrize("rules", [False, True])
+@pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1), (2, 2), (0, 2), (2, 0), (0, 0)])
+def test_a_retry_of_an_unguided_retry_reads_its_own_guidance_alone(first: int, second: int, rules: bool) -> None:
+    at = stage({"a0": BASE, "a0.r0": ["sing", "go west"], "a0.r0.r0": EXPERT}, agent=ChatAgent(rules=rules))
+    group = at.group()
+
+    async def explore() -> tuple[Attempt, Attempt, Attempt, Attempt]:
+        base = (await group.attempt())[0]
+        once = await group.retry(base, at=first, guidance="FIRST")
+        draft = group.unguided(once)
+        return base, once, draft, await group.retry(draft, at=second, guidance="SECOND")
+
+    base, once, draft, twice = play(explore())
+    opening = read(group, base.turns[0].prompt_node).partition("<|user|>")[0]
+    assert (draft.trajectory, draft.pivot, draft.key) == (once.trajectory, first, once.key)
+    assert [turn.text for turn in draft.turns] == [turn.text for turn in once.turns]
+    assert draft.turns[:first] == base.turns[:first]
+    assert read(group, draft.turns[-1].node) == unguided(once, opening)
+    told = [message.content for turn in (*draft.turns, *twice.turns) for message in turn.prompt]
+    assert not any("FIRST" in content for content in told) and sum("SECOND" in content for content in told) == 1
+    last = read(group, twice.turns[-1].node)
+    assert "FIRST" not in last and last.count("SECOND") == 1
+    assert read(group, group.distill(twice).turns[-1]) == unguided(twice, opening)
+
+
+def test_what_nobody_guided_is_unguided_already() -> None:
+    group, base, retry = retried(acts(2), 2)
+    assert group.unguided(base) is base
+    count = len(group.forest.nodes)
+    once = group.unguided(retry)
+    added = len(group.forest.nodes) - count
+    assert added == 2 * len(REST) - 1
+    assert group.unguided(once).turns == once.turns and len(group.forest.nodes) == count + added
+
+
 # When the state is lost
 
 
@@ -260,7 +295,7 @@ def test_a_base_whose_opening_did_not_fit_can_be_retried_with_a_shorter_one_and_
     assert (base.ended, base.steps) == (Ended.CONTEXT, 0)
     assert retry.steps > 0
     # Without its guidance the conversation has no room, so there is nothing that could be trained.
-    assert group.distill(retry).turns == ()
+    assert group.distill(retry).turns == group.unguided(retry).turns == ()
 
 
 def test_turns_that_fit_only_under_the_replaced_prompt_are_left_out_of_the_copy() -> None:
