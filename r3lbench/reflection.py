@@ -209,6 +209,8 @@ class Reflector(Plugin):
     """What it is given beyond the conversation."""
     speaks: ClassVar[bool] = True
     """Whether a model writes the answer."""
+    replaces_prompt: ClassVar[bool] = False
+    """Whether the guidance is a system prompt in place of the original one, hence for retries from the start."""
     style: Literal["full", "compact"] = "full"
     """`full`: worded for instruction-tuned models. `compact`: for small policies trained on that wording."""
     max_tokens: int = 1024

@@ -26,6 +26,7 @@ class RulebookReflector(Reflector):
     """
 
     sees: ClassVar[frozenset[Sees]] = frozenset({Sees.REWARD})
+    replaces_prompt: ClassVar[bool] = True
 
     def question(self, case: Case) -> Question:
         """The rulebook so far, how attempts fare, the record of this one, and its end."""
