@@ -64,6 +64,6 @@ def z_scores(returns: list[float], *, normalise: bool) -> list[float]:
     """Group-relative advantages; [R] for a group of one."""
     if len(returns) == 1:
         return list(returns)
-    mean = statistics.fmean(returns)
+    mean = statistics.mean(returns)
     scale = statistics.stdev(returns) + 1e-6 if normalise else 1.0
     return [(value - mean) / scale for value in returns]

@@ -49,7 +49,7 @@ class OPMD(Baseline):
         if len(returns) == 1:
             return list(returns)
         if self.baseline == "mean":
-            b = statistics.fmean(returns)
+            b = statistics.mean(returns)
         else:
             # Shifted by the maximum, so that no power overflows.
             top = max(returns)

@@ -118,7 +118,7 @@ class R3L(Baseline):
     def advantages(self, returns: list[float]) -> list[float]:
         """The advantage of each member of a group from all returns; see the class for the formula."""
         preset, alpha = PRESETS[self.preset], self.positive_amplification
-        mean = statistics.fmean(returns)
+        mean = statistics.mean(returns)
         deviation = statistics.stdev(returns) if len(returns) > 1 else 0.0
         scale = deviation if preset.normalise and deviation > 0 else 1.0
         best = max(returns) if preset.best == "group-max" and deviation > 0 else self.success

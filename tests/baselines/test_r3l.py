@@ -266,7 +266,7 @@ def opmd(group: Group) -> list[Term]:
     """The plain policy gradient with the group's mean as baseline: no ratio, no clip, no std, every turn."""
     members = [(attempt, group.sample(attempt)) for attempt in group.bases]
     members += [(attempt, group.distill(attempt)) for attempt in group.retries]
-    mean = statistics.fmean(attempt.ret for attempt, _ in members)
+    mean = statistics.mean(attempt.ret for attempt, _ in members)
     return [sample.term(attempt.ret - mean, kind=Kind.POLICY, old=OldLogprobs.NONE) for attempt, sample in members]
 
 
