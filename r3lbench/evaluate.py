@@ -1,7 +1,8 @@
 """``python -m r3lbench.evaluate --env webshop --agent chat --policy tiny``: how good an agent is, without training.
 
 With ``--out`` the result is recorded like a run's, so that the leaderboard lists it: random play as the floor, the
-expert as the ceiling, a policy trained elsewhere, or the one that a run's folder holds.
+expert as the ceiling, a policy trained elsewhere, or the one that a run's folder holds. ``--improve N`` goes on from
+the first attempts with N rounds of test-time self-improvement, which are measured and recorded apart from them.
 """
 
 from __future__ import annotations
@@ -15,26 +16,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
+from rich.console import Console
 from rich.text import Text
 
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
-from r3lbench.config import PanelConfig, PolicyConfig, PoolConfig, Strict
+from r3lbench.config import PanelConfig, PolicyConfig, PoolConfig, ReflectionConfig, Strict
 from r3lbench.console import counting, make_console, summary_table, working
 from r3lbench.engines.engine import Sampling
-from r3lbench.errors import R3LBenchError, UnknownName
+from r3lbench.errors import BadConfig, R3LBenchError, UnknownName
 from r3lbench.policies.finding import find_policy, is_run
 from r3lbench.recording import RunFolder, panels_json, provenance
 from r3lbench.registry import AGENTS, REFLECTORS
 from r3lbench.rollout.evaluation import Score, evaluate, summary
 from r3lbench.rollout.group import Rollout
+from r3lbench.rollout.improvement import Round, improve
 from r3lbench.rollout.meter import EVALUATION, Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.rollout.workers import EnvSource
-from r3lbench.stats import Estimate, estimate
-from r3lbench.tasks import TaskPanel
+from r3lbench.stats import Estimate, difference, estimate
+from r3lbench.tasks import Task, TaskPanel
 
 if TYPE_CHECKING:
     from r3lbench.policies.loading import Policy
@@ -56,6 +60,11 @@ class EvaluateConfig(PanelConfig, Strict):
     """Of everything that is drawn; a run with this seed draws the same."""
     episodes_per_task: int = Field(1, ge=1)
     """Episodes are averaged by task. Greedy play is not repeated."""
+    improve: int = Field(0, ge=0)
+    """Rounds of self-improvement after the first attempts: what is not solved is reflected on and played again."""
+    improve_with: str = "hindsight"
+    """The reflector that says what to do better: hindsight, report, critique, rulebook, ..."""
+    reflection: ReflectionConfig = ReflectionConfig()
     pool: PoolConfig = PoolConfig()
     threads: int = Field(0, ge=0)
     """CPU threads of the model; 0: PyTorch's choice."""
@@ -74,7 +83,8 @@ def parse(argv: Sequence[str]) -> EvaluateConfig:
         names=names,
         defaults_of=suits,
         prog=PROG,
-        description="Play a fixed panel of tasks with one agent: first attempts only, no reflection, no training.",
+        description="Play a fixed panel of tasks with one agent: first attempts, and with --improve "
+        "rounds of self-improvement after them. Nothing is trained.",
     )
     return parsed
 
@@ -93,14 +103,14 @@ def suits(names: Mapping[str, str]) -> dict[str, Any]:
     suited = source.suits(names["env"], names["agent"])
     panel = suited.get("evaluation", {})
     settings = {name: panel[name] for name in PanelConfig.model_fields if name in panel}
-    return settings | {kind: suited[kind] for kind in ("env", "agent") if kind in suited}
+    return settings | {kind: suited[kind] for kind in ("env", "agent", "reflection") if kind in suited}
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluate, print, and record if asked to.
 
     Returns:
-        The summary: means and intervals by mode, cost.
+        The summary: means and intervals by mode, cost, rounds of self-improvement if there were any.
 
     Raises:
         R3LBenchError: Something a user can mend.
@@ -108,6 +118,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     console = make_console(quiet=config.quiet)
     agent = config.agent
     assert isinstance(agent, Agent)
+    if config.improve:
+        _check_can_improve(config)
     out = None if config.out is None else Path(config.out)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise R3LBenchError(f"{out} is not empty; give another --out")
@@ -130,10 +142,15 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     began = time.perf_counter()
     meter = Meter()
     played: dict[str, list[Score]] = {}
+    rounds: dict[str, list[Round]] = {}
     source = EnvSource.of(config.env.name, configuration.options_of(config.env))
     with closing(EnvPool(source, **config.pool.model_dump())) as envs:
         for mode in config.modes if agent.speaks else (SAMPLED,):
             rollout = _rollout(config, policy, envs, mode, meter)
+            if config.improve:
+                rounds[mode] = _improve(config, rollout, tasks, mode, console)
+                played[mode] = [draft.score for draft in rounds[mode][0].drafts]
+                continue
             with counting(console, f"playing ({mode})", len(tasks)) as tick:
                 played[mode] = asyncio.run(evaluate(rollout, tasks, mode, episodes=_episodes(config, mode), done=tick))
     seconds = time.perf_counter() - began
@@ -149,11 +166,18 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         "cost": meter.to_json(),
         "seconds": 0.0,
     }
+    measured = {mode: [measures(one, of[0], len(tasks)) for one in of] for mode, of in rounds.items()}
+    if config.improve:
+        result["improvement"] = _improvement_json(config, rounds, measured)
     console.print()
     title = f"{config.agent.name} on {panel.env} {panel.split}: {seconds:.0f} s"
     console.print(summary_table(title, *_table(intervals, speaks=agent.speaks)))
+    for mode, of in rounds.items():
+        title = f"self-improvement with {config.improve_with}, {mode} [95 % interval]"
+        console.print(summary_table(title, *_improvement_table(of, measured[mode])))
+        console.print(Text(f"round {config.improve} against round 0, paired: {_change(measured[mode][-1])}\n"))
     if out is not None:
-        _record(out, _manifest(config, policy, panels), config, played, result, seconds)
+        _record(out, _manifest(config, policy, panels), config, played, rounds, result, seconds)
         console.print(Text(f"recorded in {out}; compare with runs: python -m r3lbench.leaderboard {out.parent}"))
     return result
 
@@ -165,19 +189,55 @@ def estimates(scores: Sequence[Score], tasks: int) -> dict[str, Estimate]:
         scores: Episodes in the order of the tasks, equally many for each.
         tasks: Number of tasks.
     """
-
-    def table(values: Sequence[float]) -> Any:
-        return np.reshape(np.asarray(values, dtype=np.float64), (1, tasks, -1)).mean(axis=2)
-
-    steps = table([score.steps for score in scores])
+    steps = _by_task([score.steps for score in scores], tasks)
     return {
-        "success": estimate(table([score.success for score in scores])),
-        "score": estimate(table([score.score for score in scores])),
-        "return": estimate(table([score.ret for score in scores])),
+        "success": estimate(_by_task([score.success for score in scores], tasks)),
+        "score": estimate(_by_task([score.score for score in scores], tasks)),
+        "return": estimate(_by_task([score.ret for score in scores], tasks)),
         "steps": estimate(steps),
         # An episode without a step has no invalid one; any positive denominator will do.
-        "invalid": estimate(table([score.invalid for score in scores]), per=np.maximum(steps, 1e-9)),
+        "invalid": estimate(_by_task([score.invalid for score in scores], tasks), per=np.maximum(steps, 1e-9)),
     }
+
+
+def measures(of: Round, first: Round, tasks: int) -> dict[str, Estimate]:
+    """What the drafts of a round come to.
+
+    Args:
+        of: The round.
+        first: Round 0 of the same tasks.
+        tasks: Number of tasks.
+
+    Returns:
+        ``estimates`` of the latest drafts; ``best_score``, of each task's best draft so far; ``success_change`` and
+        ``score_change``, paired differences of the latest drafts to round 0.
+    """
+    now, then = ([draft.score for draft in one.drafts] for one in (of, first))
+
+    def change(measure: str) -> Estimate:
+        ours, theirs = ([getattr(score, measure) for score in scores] for scores in (now, then))
+        return difference(_by_task(ours, tasks), _by_task(theirs, tasks))
+
+    return {
+        **estimates(now, tasks),
+        "best_score": estimate(_by_task([draft.best for draft in of.drafts], tasks)),
+        "success_change": change("success"),
+        "score_change": change("score"),
+    }
+
+
+def _by_task(values: Sequence[float], tasks: int) -> NDArray[np.float64]:
+    """Means over a task's episodes, shape (1, tasks)."""
+    means: NDArray[np.float64] = np.reshape(np.asarray(values, dtype=np.float64), (1, tasks, -1)).mean(axis=2)
+    return means
+
+
+def _check_can_improve(config: EvaluateConfig) -> None:
+    if not config.agent.speaks:
+        raise BadConfig(
+            f"--improve: the agent {config.agent.name!r} has no model that could revise what it did; use --agent chat"
+        )
+    REFLECTORS.entry(config.improve_with)
 
 
 def _load(config: EvaluateConfig) -> Policy:
@@ -206,13 +266,22 @@ def _rollout(config: EvaluateConfig, policy: Policy | None, envs: EnvPool, mode:
         seed=config.seed,
         sampling=Sampling(temperature=config.temperature if mode == SAMPLED else 0.0),
         meter=meter,
-        reflectors=lambda name: REFLECTORS.load(name)(),
+        reflectors=lambda name: REFLECTORS.load(name)(**config.reflection.model_dump()),
         first_purpose=EVALUATION,
     )
 
 
 def _episodes(config: EvaluateConfig, mode: str) -> int:
     return config.episodes_per_task if mode == SAMPLED else 1
+
+
+def _improve(
+    config: EvaluateConfig, rollout: Rollout, tasks: Sequence[Task], mode: str, console: Console
+) -> list[Round]:
+    episodes = _episodes(config, mode)
+    settings = {"rounds": config.improve, "episodes": episodes}
+    with counting(console, f"improving ({mode})", len(tasks) * episodes * (1 + config.improve)) as tick:
+        return asyncio.run(improve(rollout, tasks, mode, reflector=config.improve_with, **settings, done=tick))
 
 
 def _table(intervals: Mapping[str, Mapping[str, Estimate]], *, speaks: bool) -> tuple[list[str], list[list[str]]]:
@@ -230,11 +299,66 @@ def _table(intervals: Mapping[str, Mapping[str, Estimate]], *, speaks: bool) -> 
     return columns, rows
 
 
+def _improvement_table(
+    rounds: Sequence[Round], measured: Sequence[Mapping[str, Estimate]]
+) -> tuple[list[str], list[list[str]]]:
+    columns = ["round", "success, %", "latest score", "best score", "retried", "tokens", "env steps"]
+    rows = []
+    for number, (of, found) in enumerate(zip(rounds, measured, strict=True)):
+        success, score = found["success"], found["score"]
+        rows.append(
+            [
+                f"{number}",
+                f"{100 * success.value:.1f} [{100 * success.low:.1f}, {100 * success.high:.1f}]",
+                f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]",
+                f"{found['best_score'].value:.3f}",
+                f"{of.retried} of {of.reflected}" if number else "-",
+                f"{of.spent('generated_tokens'):,}",
+                f"{of.spent('env_steps'):,}",
+            ]
+        )
+    return columns, rows
+
+
+def _change(found: Mapping[str, Estimate]) -> str:
+    success, score = found["success_change"], found["score_change"]
+    points = f"success {100 * success.value:+.1f} points [{100 * success.low:+.1f}, {100 * success.high:+.1f}]"
+    return f"{points}, latest score {score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
+
+
+def _improvement_json(
+    config: EvaluateConfig,
+    rounds: Mapping[str, Sequence[Round]],
+    measured: Mapping[str, Sequence[Mapping[str, Estimate]]],
+) -> dict[str, Any]:
+    return {
+        # Here and not in the manifest, which speaks of first attempts.
+        "sees": sorted(REFLECTORS.load(config.improve_with).sees),
+        "rounds": {
+            mode: [
+                {
+                    "round": number,
+                    **{name: of.value for name, of in found.items()},
+                    "intervals": {name: [of.low, of.high] for name, of in found.items()},
+                    "reflected": one.reflected,
+                    "valid": one.valid,
+                    "retried": one.retried,
+                    "cost": one.cost,
+                }
+                for number, (one, found) in enumerate(zip(rounds[mode], measured[mode], strict=True))
+            ]
+            for mode in rounds
+        },
+    }
+
+
 def _manifest(config: EvaluateConfig, policy: Policy | None, panels: Mapping[str, TaskPanel]) -> dict[str, Any]:
     values = configuration.dump(config)
     # As in a run's manifest: what was measured stands together, and where the record lies is no part of it.
     values["evaluation"] = {name: values.pop(name) for name in PanelConfig.model_fields}
     del values["out"], values["quiet"]
+    if not config.improve:
+        del values["improve"], values["improve_with"], values["reflection"]
     of = {} if policy is None else policy.to_json()
     if of:
         values["policy"]["name"] = of["name"]
@@ -255,6 +379,7 @@ def _record(
     manifest: Mapping[str, Any],
     config: EvaluateConfig,
     played: Mapping[str, Sequence[Score]],
+    rounds: Mapping[str, Sequence[Round]],
     result: Mapping[str, Any],
     seconds: float,
 ) -> None:
@@ -263,6 +388,11 @@ def _record(
         for position, score in enumerate(scores):
             episode = position % _episodes(config, mode)
             folder.append("evaluation.jsonl", {"update": 0, "mode": mode, "episode": episode, **score.to_json()})
+    for mode, of in rounds.items():
+        for number, one in enumerate(of[1:], start=1):
+            for position, draft in enumerate(one.drafts):
+                at = {"mode": mode, "episode": position % _episodes(config, mode), "round": number}
+                folder.append("improvement.jsonl", {**at, **draft.to_json()})
     folder.append("timings.jsonl", {"update": 0, "evaluate": seconds})
     folder.write_result(result)
 

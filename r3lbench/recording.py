@@ -6,6 +6,7 @@
     metrics.jsonl        one line per update; depends on seed and machine only, never on the clock
     timings.jsonl        one line per update: seconds by phase
     evaluation.jsonl     one line per evaluated task: update, mode, task, what it came to, its actions
+    improvement.jsonl    one line per task and round of self-improvement, where an evaluation was asked for any
     trees/u000001.jsonl.gz   one line per group: episode tree, token forest, attempts, reflections, terms
     checkpoints/         the last two, to resume from
     policy/              the trained policy as a Hugging Face folder

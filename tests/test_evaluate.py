@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import run as training
 from r3lbench.evaluate import estimates, main
 from r3lbench.recording import RunFolder
+from r3lbench.registry import REFLECTORS
 from r3lbench.results import absolute_paths, read
 from r3lbench.rollout.evaluation import Score, summary
+from r3lbench.standings import compare
 from tests.conftest import ROOT
 from tests.recorded import record
+from tests.toy_policy import DEFAULTS
 
 Evaluate = Callable[..., RunFolder]
 
@@ -152,6 +156,8 @@ assert not {"torch", "transformers"} & set(sys.modules)
         (("--agent", "oracle", "--split", "tests"), "no split 'tests'"),
         (("--agent", "oracle", "--tasks", "0"), "greater than or equal to 1"),
         (("--agent", "oracle", "--modes", "beam"), "--modes"),
+        (("--agent", "oracle", "--improve", "1"), "the agent 'oracle' has no model that could revise"),
+        (("--agent", "oracle", "--improve", "-1"), "--improve -1: Input should be greater than or equal to 0"),
         (("--agent", "oracle", "--method", "r3l"), "unknown flag --method"),
         (("--agent", "oracle", "--policy", "no/such/policy"), "no policy"),
         (("--agent", "chat"), "toy ships no tiny policy"),
@@ -163,6 +169,90 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(
     assert main(["--env", "toy", *arguments]) == 2
     errors = capsys.readouterr().err
     assert said in errors and errors.count("\n") == 1 and errors.startswith("r3lbench evaluate: ")
+
+
+# Self-improvement
+
+
+def test_first_attempts_are_recorded_as_without_self_improvement(evaluate: Evaluate, toy_policy: Path) -> None:
+    ordinary = ("--agent", "chat", "--policy", toy_policy, "--episodes-per-task", 2, "--seed", 1)
+    plain, improved = evaluate(*ordinary), evaluate(*ordinary, "--improve", 2, out="improved")
+    assert plain.evaluations() == improved.evaluations()
+    assert plain.result is not None and improved.result is not None
+    assert {**plain.result, "improvement": improved.result["improvement"]} == improved.result
+    assert set(improved.result["cost"]) == {"evaluate"}
+    # Nothing tells that it could have been improved where it was not.
+    settings = improved.manifest["config"]
+    told = {"improve": 2, "improve_with": "hindsight", "reflection": DEFAULTS["reflection"]}
+    assert settings == {**plain.manifest["config"], **told}
+    assert not (plain.path / "improvement.jsonl").exists()
+    # To the leaderboard both are the same first attempts.
+    assert compare([read(plain)]) == compare([read(improved)])
+
+
+def test_every_round_is_recorded_and_summed_up(evaluate: Evaluate, toy_policy: Path) -> None:
+    ordinary = ("--agent", "chat", "--policy", toy_policy, "--episodes-per-task", 2, "--seed", 1)
+    folder = evaluate(*ordinary, "--improve", 3)
+    found = [json.loads(line) for line in (folder.path / "improvement.jsonl").read_text().splitlines()]
+    wanted = [("sampled", n, f"test/{task}", episode) for n in (1, 2, 3) for task in (0, 1) for episode in (0, 1)]
+    wanted += [("greedy", n, f"test/{task}", 0) for n in (1, 2, 3) for task in (0, 1)]
+    assert [(line["mode"], line["round"], line["task"], line["episode"]) for line in found] == wanted
+    first = {"update", *folder.evaluations()[0]} - {"update"}
+    assert {*found[0]} == first | {"round", "retried", "valid"}
+    assert folder.result is not None
+    improvement = folder.result["improvement"]
+    assert improvement["sees"] == ["rubrics"] and set(improvement["rounds"]) == {"sampled", "greedy"}
+    for mode, rounds in improvement["rounds"].items():
+        before = [line for line in folder.evaluations() if line["mode"] == mode]
+        best = [line["score"] for line in before]
+        for number, of in enumerate(rounds):
+            now = before if number == 0 else [line for line in found if (line["mode"], line["round"]) == (mode, number)]
+            best = [max(pair) for pair in zip(best, (line["score"] for line in now), strict=True)]
+            means = {name: fmean(line[name] for line in now) for name in ("success", "score", "return", "steps")}
+            assert of["round"] == number and {name: of[name] for name in means} == pytest.approx(means)
+            assert of["best_score"] == pytest.approx(fmean(best))
+            assert of["score_change"] == pytest.approx(of["score"] - rounds[0]["score"])
+            assert of["retried"] == sum(line.get("retried", False) for line in now)
+            assert set(of["intervals"]) == {*means, "invalid", "best_score", "success_change", "score_change"}
+            low, high = of["intervals"]["success"]
+            assert low <= of["success"] <= high
+        assert set(rounds[0]["cost"]) == {"evaluate"} and set(rounds[1]["cost"]) <= {"reflect", "retry"}
+        assert rounds[1]["retried"] > 0
+    assert folder.result["cost"]["evaluate"]["env_steps"] == sum(
+        rounds[0]["cost"]["evaluate"]["env_steps"] for rounds in improvement["rounds"].values()
+    )
+
+
+@pytest.mark.parametrize("reflector", sorted(REFLECTORS.names()))
+def test_every_reflector_can_guide_an_improvement(reflector: str, evaluate: Evaluate, toy_policy: Path) -> None:
+    ordinary = ("--agent", "chat", "--policy", toy_policy, "--modes", "sampled")
+    folder = evaluate(*ordinary, "--improve", 2, "--improve-with", reflector)
+    again = evaluate(*ordinary, "--improve", 2, "--improve-with", reflector, out="again")
+    assert folder.result is not None and folder.result == again.result
+    assert folder.result["improvement"]["sees"] == sorted(REFLECTORS.load(reflector).sees)
+    assert [of["round"] for of in folder.result["improvement"]["rounds"]["sampled"]] == [0, 1, 2]
+
+
+def test_the_table_has_a_row_for_every_round_and_mode(capsys: pytest.CaptureFixture[str], toy_policy: Path) -> None:
+    assert main(["--env", "toy", "--policy", str(toy_policy), "--improve", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("latest score") == 2 + 2 and out.count("best score") == 2
+    for mode in ("sampled", "greedy"):
+        _, found, table = out.partition(f"self-improvement with hindsight, {mode}")
+        rows = [line.split() for line in table.partition("round 2 against")[0].splitlines()]
+        assert found and [row[0] for row in rows if row and row[0].isdecimal()] == ["0", "1", "2"]
+    assert out.count("round 2 against round 0, paired: success ") == 2
+
+
+def test_an_unknown_reflector_is_refused_before_anything_is_played(
+    toy_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    ordinary = ("--env", "toy", "--policy", str(toy_policy), "--out", str(out))
+    assert main([*ordinary, "--improve", "1", "--improve-with", "hindsigth"]) == 2
+    output = capsys.readouterr()
+    assert "unknown reflector 'hindsigth': did you mean 'hindsight'" in output.err and output.err.count("\n") == 1
+    assert output.out == "" and not out.exists()
 
 
 @pytest.mark.parametrize("config", ["{}", '{"env": {"name": "toy"}}', '{"env": "toy", "agent": "chat"}'])

@@ -23,6 +23,20 @@ class Score:
     invalid: int
     actions: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, attempt: Attempt) -> Score:
+        """What an attempt came to."""
+        episode = attempt.trajectory
+        return cls(
+            task=episode.task.id,
+            ret=episode.ret,
+            score=episode.score,
+            success=episode.success,
+            steps=episode.steps,
+            invalid=sum(not state.valid for state in episode.states[1:]),
+            actions=episode.actions,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """As recorded."""
         return {
@@ -56,12 +70,17 @@ async def evaluate(
     """
 
     async def play(task: Task) -> list[Score]:
-        attempts = await Group(task, f"evaluate/{mode}/{task.id}", rollout).attempt(episodes)
+        attempts = await group_of(rollout, task, mode).attempt(episodes)
         if done is not None:
             done()
-        return [_score(attempt) for attempt in attempts]
+        return [Score.of(attempt) for attempt in attempts]
 
     return [score for scores in await rollout.waves.gather(play(task) for task in tasks) for score in scores]
+
+
+def group_of(rollout: Rollout, task: Task, mode: str) -> Group:
+    """A task's group in an evaluation, whose key names its random streams."""
+    return Group(task, f"evaluate/{mode}/{task.id}", rollout)
 
 
 def summary(scores: Sequence[Score]) -> dict[str, float]:
@@ -76,16 +95,3 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
         "steps": steps / count,
         "invalid": sum(score.invalid for score in scores) / max(1, steps),
     }
-
-
-def _score(attempt: Attempt) -> Score:
-    episode = attempt.trajectory
-    return Score(
-        task=episode.task.id,
-        ret=episode.ret,
-        score=episode.score,
-        success=episode.success,
-        steps=episode.steps,
-        invalid=sum(not state.valid for state in episode.states[1:]),
-        actions=episode.actions,
-    )
