@@ -14,8 +14,10 @@ from r3lbench.registry import unknown
 
 COMMANDS = {
     "run": "train a policy with a method on an environment, evaluate it, record it",
+    "sweep": "carry out a plan of methods, environments and seeds",
     "evaluate": "play a panel of tasks with an agent, without training",
     "leaderboard": "compare recorded runs",
+    "credit": "measure on recorded runs whether reflections and credit find the steps that mattered",
     "envs": "list the environments, or show one",
     "methods": "list the methods, agents and reflectors, or show one",
     "prompts": "print every prompt that a method puts before the model",
