@@ -259,6 +259,10 @@ class Agent(Plugin):
         """The present observation as a message."""
         return Message("user", view.observation)
 
+    def say(self, action: str) -> str:
+        """What the agent would have written to take an action: the words in which others' moves are taught to it."""
+        return action
+
     def guided(self, messages: Sequence[Message], guidance: str, *, at: int) -> list[Message]:
         """Place guidance at the pivot.
 

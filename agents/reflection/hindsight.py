@@ -7,6 +7,7 @@ from typing import ClassVar
 from r3lbench.agent import Sees
 from r3lbench.reflection import FAILURE, SUCCESS, Case, Question, Reflection, Reflector
 from r3lbench.registry import register_reflector
+from r3lbench.tools import legible
 
 from .wording import bullets, fill
 
@@ -43,6 +44,6 @@ class HindsightReflector(Reflector):
 def _draft(case: Case) -> str:
     """The one answer of a single turn, or the steps of an episode with what they led to."""
     if case.steps == 1:
-        return case.turns[0].text
+        return legible(case.turns[0].text)
     steps = zip(case.turns, case.observations[1:], strict=True)
-    return "\n".join(f"Step {step}: {turn.text}\n-> {seen}" for step, (turn, seen) in enumerate(steps))
+    return "\n".join(f"Step {step}: {legible(turn.text)}\n-> {seen}" for step, (turn, seen) in enumerate(steps))

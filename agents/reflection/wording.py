@@ -12,6 +12,7 @@ from string import Template
 
 from r3lbench.reflection import Case
 from r3lbench.rubric import Rubric
+from r3lbench.tools import legible
 
 
 @cache
@@ -35,7 +36,7 @@ def transcript(case: Case) -> str:
     lines = []
     for step, turn in enumerate(case.turns):
         told = "\n".join(message.content for message in turn.prompt)
-        lines.append(f"Step {step}\n[environment] {told}\n[agent] {turn.text}")
+        lines.append(f"Step {step}\n[environment] {told}\n[agent] {legible(turn.text)}")
     limit = " The step limit was reached." if case.truncated else ""
     lines.append(f"[end of episode] {case.observations[-1]}\nFeedback: {case.feedback}.{limit}")
     return "\n\n".join(lines)

@@ -148,7 +148,7 @@ class Teacher:
         self, tree: EpisodeTree, state: State, turns: list[Turn], pending: Sequence[Message], action: str
     ) -> tuple[State, tuple[Message, ...]]:
         _, reward, _, _, _ = self.env.step(action)
-        turns.append(Turn(action, action, tuple(pending)))
+        turns.append(Turn(action, self.agent.say(action), tuple(pending)))
         return tree.grow(state, self.env, action, float(reward)), (self.agent.hear(self._view),)
 
     def _moves(self, played: Played, template: ChatTemplate) -> list[tuple[int, ...]]:

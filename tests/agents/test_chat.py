@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.agent import Conversation, Message, Turn, View
-from r3lbench.agents.chat import ChatAgent
+from r3lbench.agents.chat import ChatAgent, Format
 from r3lbench.errors import R3LBenchError
+from r3lbench.tools import write_call
 from tests.stage import EXPERT, play, read, stage
 from tests.toy import Toy
+
+FORMATS = get_args(Format)
 
 
 def view(agent: ChatAgent, *actions: str) -> View:
@@ -52,8 +57,30 @@ def test_a_thinking_reply_holds_one_action(text: str, action: str) -> None:
 def test_any_reply_is_read_without_an_error(before: str, inside: str) -> None:
     agent = ChatAgent(format="think")
     agent.parse(before)
+    ChatAgent(format="tools").parse(before)
     if "<action>" not in before:
         assert agent.parse(f"{before}<action>{inside}</action>") == inside.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        (f"The key!\n{write_call('take key')}", "take key"),
+        ('{"name": "act", "parameters": {"action": "take key"}}', "take key"),
+        (f"{write_call('go east')}\n{write_call('go west')}", "go east"),
+        ("take key", ""),
+        ('<tool_call>{"name": "act", "arguments": {"action": "take', ""),
+    ],
+)
+def test_a_reply_by_tools_acts_by_its_first_call(text: str, action: str) -> None:
+    assert ChatAgent(format="tools").parse(text) == action
+
+
+@settings(deadline=None)
+@given(st.sampled_from(FORMATS), st.text(st.characters(exclude_characters="<>")))
+def test_what_is_said_is_read(format: Format, action: str) -> None:
+    agent = ChatAgent(format=format)
+    assert agent.parse(agent.say(action)) == action.strip()
 
 
 # What it is told
@@ -74,15 +101,30 @@ def test_the_valid_actions_are_listed_if_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "wanted"), [("plain", "Answer with the action alone."), ("think", "one action in <action>...</action>")]
+    ("format", "wanted"),
+    [
+        ("plain", "Answer with the action alone."),
+        ("think", "one action in <action>...</action>."),
+        ("tools", "Act by calling the tool act, once a turn."),
+    ],
 )
-def test_the_rules_open_the_conversation_if_wanted(format: str, wanted: str) -> None:
+def test_the_rules_open_the_conversation_if_wanted(format: Format, wanted: str) -> None:
     agent = ChatAgent(rules=True, format=format)
-    system, first = agent.opening(view(agent))
+    system, *_, first = opening = agent.opening(view(agent))
     assert (system.role, first.role) == ("system", "user")
     assert "At most 6 actions" in system.content
-    assert Toy.instructions in system.content
-    assert wanted in system.content
+    assert system.content.endswith(wanted)
+    # Whoever reads the opening reads how actions are written, and reads it once.
+    assert "\n".join(message.content for message in opening).count(Toy.instructions) == 1
+
+
+def test_by_tools_the_first_observation_is_told_and_the_others_are_answers() -> None:
+    agent = ChatAgent(format="tools", show_admissible=True)
+    tools, first = agent.opening(view(agent))
+    assert (tools.role, first.role) == ("tools", "user")
+    assert tools.content == f"Take one action in the environment. {Toy.instructions}"
+    later = agent.hear(view(agent, "take key"))
+    assert later.role == "tool" and later.content.startswith("Step 1: ") and "Valid actions: " in later.content
 
 
 # Guidance
@@ -108,13 +150,13 @@ def test_instructions_take_the_place_of_every_system_message() -> None:
     assert ChatAgent().instructed(opening[1:2], "NEW") == [Message("system", "NEW"), opening[1]]
 
 
-@pytest.mark.parametrize("format", ["plain", "think"])
-def test_rules_that_are_replaced_leave_the_reminder_of_the_format(format: str) -> None:
+@pytest.mark.parametrize("format", FORMATS)
+def test_rules_that_are_replaced_leave_the_reminder_of_the_format(format: Format) -> None:
     agent = ChatAgent(rules=True, format=format)
-    opening = agent.opening(view(agent))
-    reminder = opening[0].content.splitlines()[-1]
-    assert agent.instructed(opening, "NEW") == [Message("system", f"NEW\n\n{reminder}"), opening[1]]
-    assert ChatAgent(format=format).instructed(opening, "NEW") == [Message("system", "NEW"), opening[1]]
+    system, *rest = opening = agent.opening(view(agent))
+    reminder = system.content.splitlines()[-1]
+    assert agent.instructed(opening, "NEW") == [Message("system", f"NEW\n\n{reminder}"), *rest]
+    assert ChatAgent(format=format).instructed(opening, "NEW") == [Message("system", "NEW"), *rest]
 
 
 # The conversation

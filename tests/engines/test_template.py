@@ -1,8 +1,6 @@
-"""Chat templates as they are in the wild, cut down to what matters here, and what becomes of each."""
+"""What chat templates can carry, and what becomes of the rest."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -10,111 +8,31 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from r3lbench.agents.chat import ChatAgent
+from r3lbench.agents.chat import ChatAgent, Format
 from r3lbench.engines.template import ChatTemplate, Message
 from r3lbench.errors import TemplateUnsuitable
-from r3lbench.policies.tokenizer import build_tokenizer
-from tests.stage import EXPERT, WORDS, play, stage
-
-START, END, TURN_END, BOS, EOS = "<|im_start|>", "<|im_end|>", "<|eot|>", "<s>", "</s>"
-SPECIAL = (START, END, TURN_END, BOS, EOS, "<|head|>", "<|/head|>", "[INST]", "[/INST]")
-
-_CHATML_TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
-_CHATML_PROMPT = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-
-# As Qwen 2.5: a system prompt of its own where none is given.
-CHATML = (
-    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}"
-    "{% endif %}{% for m in messages %}" + _CHATML_TURN + "{% endfor %}" + _CHATML_PROMPT
+from tests.engines.templates import (
+    CHATML,
+    CHATML_PROMPT,
+    CHATML_TURN,
+    END,
+    EOS,
+    GOOD,
+    START,
+    SYSTEM_FIRST,
+    TEMPLATES,
+    TURN_END,
+    WORD,
+    answered,
+    placed,
+    speaking,
+    system,
+    text_of,
+    told,
+    user,
+    whole,
 )
-# As Llama 3: begins with a token of its own, trims, and says the date in a system prompt that is always there.
-LLAMA = (
-    "{{ bos_token + '<|head|>system<|/head|>\n\nCutting Knowledge Date: December 2023\n\n' }}"
-    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] | trim }}{% set messages = messages[1:] %}"
-    "{% endif %}{{ '<|eot|>' }}{% for m in messages %}"
-    "{{ '<|head|>' + m['role'] + '<|/head|>\n\n' + m['content'] | trim + '<|eot|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|head|>assistant<|/head|>\n\n' }}{% endif %}"
-)
-# As Qwen 3: what was thought in earlier turns is left out.
-FORGETS_THOUGHTS = (
-    "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m['role'] == 'user' %}{% set ns.last = loop.index0 %}"
-    "{% endif %}{% endfor %}{% for m in messages %}{% set content = m['content'] %}"
-    "{% if m['role'] == 'assistant' and loop.index0 < ns.last %}{% set content = content.split('</think>')[-1] %}"
-    "{% endif %}{{ '<|im_start|>' + m['role'] + '\n' + content + '<|im_end|>\n' }}{% endfor %}" + _CHATML_PROMPT
-)
-# As Qwen 3.5 and others: a system message only at the beginning.
-SYSTEM_FIRST = (
-    "{% for m in messages %}{% if m['role'] == 'system' and not loop.first %}"
-    "{{ raise_exception('System message must be at the beginning.') }}{% endif %}" + _CHATML_TURN + "{% endfor %}"
-) + _CHATML_PROMPT
-# As Gemma: no system message at the beginning, and in even places nobody but the user.
-NO_SYSTEM = (
-    "{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant') }}{% endif %}"
-    "{{ '<|im_start|>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' + m['content'] | trim + "
-    "'<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>model\n' }}{% endif %}"
-)
-# As Mistral 7B: the turn ends with the end of the sequence, nothing prompts it, the system message goes into the last
-# user message.
-INSTRUCT = (
-    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\n\n' %}"
-    "{% set messages = messages[1:] %}{% else %}{% set system = '' %}{% endif %}{{ bos_token }}"
-    "{% for m in messages %}{% if m['role'] == 'user' %}"
-    "{{ '[INST] ' + (system if loop.last else '') + m['content'] + ' [/INST]' }}"
-    "{% elif m['role'] == 'assistant' %}{{ m['content'] + eos_token }}"
-    "{% else %}{{ raise_exception('Only user and assistant roles are supported') }}{% endif %}{% endfor %}"
-)
-# Gathers all system messages at the beginning.
-HOISTS = (
-    "{% for m in messages if m['role'] == 'system' %}" + _CHATML_TURN + "{% endfor %}"
-    "{% for m in messages if m['role'] != 'system' %}" + _CHATML_TURN + "{% endfor %}" + _CHATML_PROMPT
-)
-# Says nothing of system messages.
-DROPS_SYSTEM = "{% for m in messages if m['role'] != 'system' %}" + _CHATML_TURN + "{% endfor %}" + _CHATML_PROMPT
-
-GOOD = {
-    "chatml": CHATML,
-    "llama": LLAMA,
-    "forgets thoughts": FORGETS_THOUGHTS,
-    "system first": SYSTEM_FIRST,
-    "no system": NO_SYSTEM,
-    "instruct": INSTRUCT,
-    "hoists": HOISTS,
-    "drops system": DROPS_SYSTEM,
-}
-
-
-def speaking(chat_template: str | None, eos: str = EOS) -> PreTrainedTokenizerFast:
-    """The stage's tokenizer with another template and its special tokens behind."""
-    tokenizer = build_tokenizer([f"{WORDS} {WORDS}."], min_count=1)
-    tokens = [AddedToken(token, special=True, normalized=False) for token in SPECIAL]
-    tokenizer.add_special_tokens({"additional_special_tokens": tokens})
-    tokenizer.bos_token, tokenizer.eos_token = BOS, eos
-    tokenizer.chat_template = chat_template
-    return tokenizer
-
-
-TEMPLATES = {name: ChatTemplate(speaking(text)) for name, text in GOOD.items()}
-
-
-def whole(template: ChatTemplate, messages: Sequence[Message]) -> tuple[int, ...]:
-    """The tokens of a conversation as the template writes it, up to the model's next turn."""
-    plain = [{"role": message.role, "content": message.content} for message in messages]
-    text = template.tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
-    return tuple(template.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def text_of(template: ChatTemplate, tokens: Sequence[int]) -> str:
-    return str(template.tokenizer.decode(tokens))
-
-
-def user(text: str) -> Message:
-    return Message("user", text)
-
-
-def system(text: str) -> Message:
-    return Message("system", text)
-
+from tests.stage import EXPERT, play, stage
 
 # What each template can carry
 
@@ -130,6 +48,11 @@ def system(text: str) -> Message:
         ("instruct", True, False, EOS),
         ("hoists", True, False, END),
         ("drops system", False, False, END),
+        ("qwen", True, True, END),
+        ("tags", True, False, END),
+        ("llama with tools", True, True, TURN_END),
+        ("mistral", True, False, EOS),
+        ("two templates", True, True, END),
     ],
 )
 def test_a_template_is_probed_once_for_what_it_can_carry(name: str, first: bool, midway: bool, end: str) -> None:
@@ -143,13 +66,9 @@ def test_a_template_is_probed_once_for_what_it_can_carry(name: str, first: bool,
 # A conversation grows into what the template would have written
 
 
-WORD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<>[]"), min_size=1).map(
-    lambda text: f"x{text.strip()}."
-)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.sampled_from(sorted(GOOD)), st.lists(st.tuples(WORD, WORD), min_size=1, max_size=4), WORD, st.data())
+@pytest.mark.parametrize("name", sorted(GOOD))
+@settings(deadline=None, max_examples=8)
+@given(st.lists(st.tuples(WORD, WORD), min_size=1, max_size=4), WORD, st.data())
 def test_opening_and_between_make_the_tokens_of_the_whole_conversation(
     name: str, turns: list[tuple[str, str]], last: str, data: st.DataObject
 ) -> None:
@@ -214,12 +133,6 @@ def test_thoughts_stay_where_they_were_sampled() -> None:
 # System messages that find no place
 
 
-def placed(name: str, *messages: Message, opening: bool) -> str:
-    """What the model reads."""
-    template = TEMPLATES[name]
-    return text_of(template, template.opening(messages) if opening else template.between(messages, closed=True))
-
-
 @pytest.mark.parametrize("name", ["no system", "drops system"])
 def test_rules_that_cannot_open_a_conversation_open_its_first_message(name: str) -> None:
     merged = placed(name, user("Rules.\n\nStep 0"), opening=True)
@@ -252,10 +165,11 @@ def test_of_several_system_messages_none_is_lost(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 @pytest.mark.parametrize("k", [0, 2])
-def test_whatever_the_template_a_retry_is_guided_and_its_copy_is_not(name: str, k: int) -> None:
-    template = TEMPLATES[name]
-    replies = {"a0": ["take key", "go east", *["sing"] * 4], "a0.r0": EXPERT[k:]}
-    at = stage(replies, template=template, agent=ChatAgent(rules=True))
+@pytest.mark.parametrize("format", ["plain", "tools"])
+def test_whatever_the_template_a_retry_is_guided_and_its_copy_is_not(name: str, k: int, format: Format) -> None:
+    template, agent = TEMPLATES[name], ChatAgent(rules=True, format=format, max_tokens=256)
+    base = [agent.say(action) for action in ("take key", "go east", *["sing"] * 4)]
+    at = stage({"a0": base, "a0.r0": [agent.say(action) for action in EXPERT[k:]]}, template=template, agent=agent)
     group = at.group()
 
     async def explore() -> None:
@@ -275,11 +189,13 @@ def test_whatever_the_template_a_retry_is_guided_and_its_copy_is_not(name: str, 
         assert "Guidance." not in read(node)
         assert "You solve a task" in read(node)
     # Token for token, the copy is what the template would have made of the play without guidance.
-    rules = group.attempts[0].turns[0].prompt[0]
-    told = [user(f"Step {step}: {seen}") for step, seen in enumerate(retry.trajectory.observations)]
-    context = template.opening([rules, told[0]])
-    for action, heard, node in zip(EXPERT, told[1:], copy.turns, strict=True):
-        context = (*context, *template.tokenizer(action, add_special_tokens=False)["input_ids"], template.end_id)
+    opening = group.attempts[0].turns[0].prompt
+    hears = user if format == "plain" else answered
+    later = [hears(f"Step {step}: {seen}") for step, seen in enumerate(retry.trajectory.observations) if step]
+    context = template.opening(opening)
+    for action, heard, node in zip(EXPERT, later, copy.turns, strict=True):
+        said = template.tokenizer(agent.say(action), add_special_tokens=False)["input_ids"]
+        context = (*context, *said, template.end_id)
         assert tuple(group.forest.token_ids(node)) == context
         context = (*context, *template.between([heard], closed=True))
 
@@ -289,13 +205,13 @@ def test_whatever_the_template_a_retry_is_guided_and_its_copy_is_not(name: str, 
 
 REFUSED = {
     "rewrites earlier messages": {
-        "keeps the last four messages": "{% for m in messages[-4:] %}" + _CHATML_TURN + "{% endfor %}" + _CHATML_PROMPT,
+        "keeps the last four messages": "{% for m in messages[-4:] %}" + CHATML_TURN + "{% endfor %}" + CHATML_PROMPT,
         "drops earlier observations": (
-            "{% for m in messages %}{% if m['role'] == 'assistant' or loop.last or loop.first %}" + _CHATML_TURN
+            "{% for m in messages %}{% if m['role'] == 'assistant' or loop.last or loop.first %}" + CHATML_TURN
         )
         + "{% endif %}{% endfor %}"
-        + _CHATML_PROMPT,
-        "counts the messages": "{{ messages | length }}{% for m in messages %}" + _CHATML_TURN + "{% endfor %}",
+        + CHATML_PROMPT,
+        "counts the messages": "{{ messages | length }}{% for m in messages %}" + CHATML_TURN + "{% endfor %}",
         "shortens earlier replies": (
             "{% for m in messages %}{% set early = loop.index < messages | length - 2 %}"
             "{{ '<|im_start|>' + ('...' if early and m['role'] == 'assistant' else m['content']) + '<|im_end|>' }}"
@@ -303,11 +219,11 @@ REFUSED = {
         ),
     },
     "depending on the turns before it": {
-        "numbers the turns": "{% for m in messages %}{{ loop.index }}" + _CHATML_TURN + "{% endfor %}",
+        "numbers the turns": "{% for m in messages %}{{ loop.index }}" + CHATML_TURN + "{% endfor %}",
     },
     "drops or repeats the model's turns": {
-        "hears only the user": "{% for m in messages if m['role'] == 'user' %}" + _CHATML_TURN + "{% endfor %}",
-        "says everything twice": "{% for m in messages %}" + _CHATML_TURN + _CHATML_TURN + "{% endfor %}",
+        "hears only the user": "{% for m in messages if m['role'] == 'user' %}" + CHATML_TURN + "{% endfor %}",
+        "says everything twice": "{% for m in messages %}" + CHATML_TURN + CHATML_TURN + "{% endfor %}",
     },
     "does not close the model's turn with a special token": {
         "plain text": "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}",
@@ -316,7 +232,7 @@ REFUSED = {
     "refuses a plain conversation": {
         "wants a system message": (
             "{% if messages[0]['role'] != 'system' %}{{ raise_exception('No system prompt!') }}{% endif %}"
-            "{% for m in messages %}" + _CHATML_TURN + "{% endfor %}"
+            "{% for m in messages %}" + CHATML_TURN + "{% endfor %}"
         ),
         "one turn only": "{% if messages | length > 1 %}{{ raise_exception('One turn!') }}{% endif %}",
     },
@@ -350,11 +266,12 @@ def test_a_reply_is_read_without_its_end(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\u241fREPLY\u241f", "{{ messages }}", "{% raw %}"])
-@pytest.mark.parametrize("name", ["chatml", "no system"])
+@pytest.mark.parametrize("name", ["chatml", "no system", "qwen"])
 def test_any_text_can_be_observed(name: str, text: str) -> None:
     template = TEMPLATES[name]
     shown = text.encode("utf-8", "replace").decode()
     assert shown in text_of(template, template.opening([user(text)]))
+    assert template.opening([told(text), user("")]) == template.opening([told(shown), user("")])
     assert shown in text_of(template, template.between([user(text)], closed=True))
 
 

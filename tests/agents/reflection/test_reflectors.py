@@ -33,9 +33,11 @@ def player(*actions: str) -> Demonstrator:
     return Demonstrator("scripted", 1.0, begin)
 
 
-def case_of(reflector: Reflector, *actions: str, notes: dict[str, str] | None = None) -> Case:
+def case_of(
+    reflector: Reflector, *actions: str, notes: dict[str, str] | None = None, agent: ChatAgent | None = None
+) -> Case:
     env = Toy(rooms=3, max_steps=4)
-    teacher = Teacher(env, ChatAgent(), reflector)
+    teacher = Teacher(env, agent or ChatAgent(), reflector)
     played = teacher.play(env.panel("train")[0], player(*actions), np.random.default_rng(0))
     case = teacher.case(played)
     return case if notes is None else replace(case, notes=notes)
@@ -174,3 +176,13 @@ def test_the_record_is_the_transcript_itself() -> None:
     reflector = REFLECTORS.load("record")()
     reflection = reflector.judge(case_of(reflector, "take key"))
     assert reflection.pivot == 0 and "[agent] take key" in reflection.guidance
+
+
+def test_calls_of_the_tool_read_as_the_actions_they_ask_for() -> None:
+    agent = ChatAgent(format="tools", rules=True)
+    record, hindsight = REFLECTORS.load("record")(), REFLECTORS.load("hindsight")()
+    told = record.judge(case_of(record, "take key", "sing", agent=agent)).guidance
+    assert "[agent] act: take key\n" in told and "[agent] act: sing\n" in told and "tool_call" not in told
+    assert "You solve a task" in told and told.count(Toy.instructions) == 1
+    drafted = hindsight.judge(case_of(hindsight, "take key", "go east", agent=agent)).guidance
+    assert "Step 1: act: go east\n-> Room 1." in drafted
