@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r3lbench.baseline import Baseline
+from pydantic_core import to_jsonable_python
+
+from r3lbench.baseline import Ablations, Baseline
 from r3lbench.errors import UnknownName
 from r3lbench.registry import unknown
 
@@ -40,12 +42,10 @@ def variants(method: Baseline, asked: Sequence[str]) -> dict[str, Baseline]:
     return {FULL: method, **{name: cls.model_validate({**settings, **known[name]}) for name in chosen}}
 
 
-def named(method: str, switches: Mapping[str, Any], ablations: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The name of the ablation that exactly these switches make up, e.g. ``"r3l w/o credit"``; None for no such one."""
-    for name, of in ablations.items():
-        if dict(of) == dict(switches):
-            return f"{method} {name}"
-    return None
+def named(switches: Mapping[str, Any], ablations: Ablations) -> str | None:
+    """The name of the ablation that exactly these switches make up, e.g. ``"w/o credit"``; None for no such one."""
+    recorded = {name: to_jsonable_python(dict(of)) for name, of in ablations.items()}
+    return next((name for name, of in recorded.items() if of == dict(switches)), None)
 
 
 def slug(name: str) -> str:

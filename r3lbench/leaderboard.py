@@ -23,7 +23,7 @@ from r3lbench.config import Strict
 from r3lbench.console import make_console
 from r3lbench.errors import BadData, R3LBenchError
 from r3lbench.files import write_atomic
-from r3lbench.results import MEASURES, Findings, absolute_paths, read_below
+from r3lbench.results import LEARNING, MEASURES, Findings, absolute_paths, read_below
 from r3lbench.standings import COSTS, Group, Kind, Row, compare, in_words
 from r3lbench.stats import Estimate
 
@@ -32,11 +32,24 @@ NOT_SEPARABLE = "not separable"
 _ROOMY = 140
 """Columns of a terminal on which intervals stand beside their values."""
 _TITLE = "# Leaderboard"
+_HAPPENINGS = {
+    "updates": "updates",
+    "no_signal": "groups without signal",
+    "retry_rate": "retries per attempt",
+    "reflection_valid": "reflections valid",
+    "retry_improved": "retries improved",
+    "pivot_share": "retries begin at",
+    "kl_to_start": "KL to the start",
+}
+"""Titles of ``LEARNING``."""
 _READING = """\
 Means over seeds and tasks, first attempts only: no reflection, no retry and no memory while measuring. Brackets hold
 the 95 % bootstrap interval over seeds and tasks; with one seed it speaks of the choice of tasks only. Differences are
 paired by seed and task; where their interval holds 0 the two are not separable. Costs are means over seeds, reflections
-and retries counted, evaluation not. *sees* lists what agent and reflector are given beyond observations."""
+and retries counted, evaluation not. *sees* lists what agent and reflector are given beyond observations. The last table
+of a group says how its methods learned, over all updates: groups in which every attempt has the same return teach
+nothing, *retries improved* beat the attempt they left, *retries begin at* that share of its steps, and the divergence
+from the starting policy is that of the last update."""
 
 
 class LeaderboardConfig(Strict):
@@ -107,7 +120,7 @@ def run(config: LeaderboardConfig) -> list[Group]:
     if config.markdown is not None:
         _write(Path(config.markdown), page, _TITLE)
     if config.csv is not None:
-        _write(Path(config.csv), table_of_all(groups), ",".join(_FIELDS))
+        _write(Path(config.csv), table_of_all(groups), ",".join(_FIELDS[:_ALWAYS]))
     if console.is_terminal:
         show(console, groups, notes, config.measure)
     elif not config.quiet:
@@ -189,6 +202,21 @@ def costs(group: Group) -> Grid | None:
     return Grid(columns, tuple(rows)) if rows else None
 
 
+def happenings(group: Group) -> Grid | None:
+    """How the methods learned; None where nothing was trained, or nothing was recorded of it."""
+    rows = [(row.label, row.learning) for row in group.rows if row.learning is not None]
+    told = [name for name in LEARNING if any(of[name] is not None for _, of in rows)]
+    if not rows or told == ["updates"]:
+        return None
+    cells = [(label, *("" if of[name] is None else _spell(name, of[name]) for name in told)) for label, of in rows]
+    return Grid(("method", *(_HAPPENINGS[name] for name in told)), tuple(cells))
+
+
+def _spell(name: str, value: float | None) -> str:
+    assert value is not None
+    return f"{value:.0f}" if name == "updates" else f"{value:.3f}" if name == "kl_to_start" else f"{100 * value:.0f} %"
+
+
 def _name(row: Row) -> str:
     return f"{row.label} ({row.kind})" if row.kind in (Kind.FLOOR, Kind.CEILING) else row.label
 
@@ -228,9 +256,7 @@ def markdown(groups: Sequence[Group], notes: Sequence[str], measure: str) -> str
     parts = [_TITLE, _READING]
     for group in groups:
         parts += [f"## {heading(group)}", description(group), _markdown_table(outcomes(group, measure))]
-        cost = costs(group)
-        if cost is not None:
-            parts.append(_markdown_table(cost))
+        parts += [_markdown_table(grid) for grid in (costs(group), happenings(group)) if grid is not None]
     if notes:
         parts += ["## In no table", "\n".join(f"- {note}" for note in notes)]
     return "\n\n".join(parts) + "\n"
@@ -260,7 +286,7 @@ def show(console: Console, groups: Sequence[Group], notes: Sequence[str], measur
     for group in groups:
         console.print(Text(heading(group), style="bold"))
         console.print(Text(description(group), style="dim"))
-        for grid in (outcomes(group, measure), costs(group)):
+        for grid in (outcomes(group, measure), costs(group), happenings(group)):
             if grid is not None:
                 console.print(_rich_table(grid, stacked=console.width < _ROOMY))
     for note in notes:
@@ -299,8 +325,11 @@ _FIELDS = (
         for part in ("", "_change", "_difference")
         for end in ("", "_low", "_high")
     ),
-    *("reference", "paired_seeds", *COSTS, "sees"),
+    *("reference", "paired_seeds", *COSTS, *LEARNING, "sees"),
 )
+
+_ALWAYS = 7
+"""So many columns begin the file of every version, and tell it from other files."""
 
 
 def table_of_all(groups: Sequence[Group]) -> str:
@@ -345,17 +374,19 @@ def _line(group: Group, row: Row) -> dict[str, object]:
                 line |= {f"{measure}{part}{end}": f"{value:.6f}" for end, value in ends}
     if row.cost is not None:
         line |= {name: f"{row.cost[name]:.1f}" for name in COSTS}
+    if row.learning is not None:
+        line |= {name: f"{value:.4f}" for name, value in row.learning.items() if value is not None}
     return line
 
 
-def _write(path: Path, text: str, first_line: str) -> None:
+def _write(path: Path, text: str, beginning: str) -> None:
     """Write a file anew, or over one of the same kind.
 
     Raises:
         BadData: Something else is there, or it cannot be written.
     """
     try:
-        if path.exists() and path.read_text(encoding="utf-8").partition("\n")[0] != first_line:
+        if path.exists() and not path.read_text(encoding="utf-8").startswith(beginning):
             raise BadData(f"{path} exists and was not made by this command; nothing was overwritten")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text.encode())

@@ -24,6 +24,9 @@ from r3lbench.tasks import parse_task_id
 MEASURES = ("success", "score")
 WARM_START, TRAINED = "before", "after"
 """When a run was evaluated: before its first update, and after its last. A mere evaluation has the latter only."""
+LEARNING = ("updates", "no_signal", "retry_rate", "reflection_valid", "retry_improved", "pivot_share", "kl_to_start")
+"""Updates; shares of groups whose returns are all equal, of retries per first attempt, of reflections that could be
+read, and of retries that beat the attempt they left; where in the attempt retries begin; divergence from the start."""
 _ABSOLUTE = re.compile(r"(/[^/\s]+/|~/|[A-Za-z]:[\\/])")
 
 
@@ -83,6 +86,11 @@ class _Line(_Read):
     score: float = Field(ge=0, le=1)
 
 
+class _Update(_Read):
+    explore: dict[str, Any] = {}
+    learn: dict[str, Any] = {}
+
+
 Panel = Mapping[str, Sequence[float]]
 """By measure: one number a task, in the order of the tasks, episodes averaged."""
 
@@ -98,6 +106,7 @@ class Record:
         split: The split it was evaluated on.
         tasks: How many tasks of it, from the first.
         panels: Results by time and mode.
+        learning: How it learned, see ``LEARNING``; None where there is nothing to say.
     """
 
     path: str
@@ -106,6 +115,7 @@ class Record:
     split: str
     tasks: int
     panels: Mapping[tuple[str, str], Panel]
+    learning: Mapping[str, float | None]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -213,7 +223,28 @@ def read(folder: RunFolder) -> Record:
     wanted = manifest.config.get("evaluation", {}).get("tasks") or manifest.panels[split].tasks
     if count != min(wanted, manifest.panels[split].tasks):
         raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: {count} of {wanted} tasks evaluated")
-    return Record(path.as_posix(), manifest, result, split, count, panels)
+    updates = _validated(list[_Update], folder.metrics(), path / "metrics.jsonl")
+    return Record(path.as_posix(), manifest, result, split, count, panels, _learning(updates))
+
+
+def _learning(updates: Sequence[_Update]) -> dict[str, float | None]:
+    """Means over what was counted, so that an update with few retries says little; the divergence as of the end."""
+
+    def mean(share: str, per: str) -> float | None:
+        weighted = [(of.explore.get(share), of.explore.get(per)) for of in updates]
+        told = [(value, weight) for value, weight in weighted if value is not None and weight]
+        return math.fsum(value * weight for value, weight in told) / sum(weight for _, weight in told) if told else None
+
+    last = updates[-1].learn if updates else {}
+    return {
+        "updates": float(len(updates)),
+        "no_signal": mean("no_signal", "groups"),
+        "retry_rate": mean("retry_rate", "groups"),
+        "reflection_valid": mean("reflection_valid", "reflections"),
+        "retry_improved": mean("retry_improved", "retries"),
+        "pivot_share": mean("pivot_share", "retries"),
+        "kl_to_start": last.get("kl_to_start"),
+    }
 
 
 def absolute_paths(value: Any) -> Iterator[str]:

@@ -18,10 +18,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from r3lbench import ablation
 from r3lbench.config import plugin_model
 from r3lbench.errors import UnknownName
 from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, Registry
-from r3lbench.results import MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
+from r3lbench.results import LEARNING, MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
 from r3lbench.rollout.meter import EVALUATION
 from r3lbench.stats import Estimate, difference, estimate
 
@@ -63,6 +64,7 @@ class Row:
         against: By measure, the paired difference to the reference; None where there is nothing to pair.
         paired: Seeds shared with the reference.
         cost: By name (``COSTS``), the mean over seeds; None for what was not trained.
+        learning: By name (``LEARNING``), the mean over seeds; None for what was not trained.
         sees: What agent and reflectors are given beyond observations.
     """
 
@@ -76,6 +78,7 @@ class Row:
     against: Mapping[str, Estimate] | None = None
     paired: int = 0
     cost: Mapping[str, float] | None = None
+    learning: Mapping[str, float | None] | None = None
 
     @property
     def label(self) -> str:
@@ -216,9 +219,10 @@ def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[s
     members: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         method = record.method or {}
-        switches = non_default(BASELINES, method) | {name: settings[record.path].get(name) for name in varied}
-        key = _text([method.get("name"), switches])
-        labels[key] = str(method.get("name")), switches
+        name, switches = _called(method)
+        switches |= {name: settings[record.path].get(name) for name in varied}
+        key = _text([name, switches])
+        labels[key] = name, switches
         members[key].append(record)
     seeds = {key: _by_seed(members[key], notes) for key in labels}
     candidates = sorted((len(switches), key) for key, (name, switches) in labels.items() if name == reference)
@@ -227,6 +231,14 @@ def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[s
         _method(name, switches, seeds[key], {} if seeds[key] is rivals else rivals, mode)
         for key, (name, switches) in labels.items()
     ]
+
+
+def _called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A method's name, which is that of an ablation where its paper gave it one, and its other switches."""
+    name, switches = str(method.get("name")), non_default(BASELINES, method)
+    known = BASELINES.load(name).ablations if name in BASELINES.names() else {}
+    found = ablation.named(switches, known)
+    return (name, switches) if found is None else (f"{name} {found}", {})
 
 
 def _method(
@@ -251,6 +263,7 @@ def _method(
         against=against,
         paired=len(shared),
         cost=_mean_cost(runs),
+        learning={name: _mean_of([run.learning[name] for run in runs]) for name in LEARNING},
     )
 
 
@@ -321,6 +334,11 @@ def _mean_cost(records: Sequence[Record]) -> dict[str, float]:
                 totals.update(counts)
     sums = {**totals, "seconds": math.fsum(record.result.seconds for record in records)}
     return {name: sums.get(name, 0) / len(records) for name in COSTS}
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def _budget(record: Record) -> dict[str, float]:

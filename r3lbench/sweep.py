@@ -24,10 +24,12 @@ from rich.text import Text
 
 from r3lbench import ablation
 from r3lbench import config as configuration
+from r3lbench import evaluate as evaluating
 from r3lbench import run as running
 from r3lbench.config import Strict
 from r3lbench.console import make_console
 from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.evaluate import EvaluateConfig
 from r3lbench.files import to_json, write_atomic
 from r3lbench.recording import RunFolder
 from r3lbench.registry import BASELINES
@@ -70,6 +72,8 @@ class Plan(_Table):
     methods: tuple[str, ...] = Field(min_length=1)
     envs: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = (0, 1, 2)
+    agents: tuple[str, ...] = ()
+    """Agents without a model that are evaluated on every environment: floor and ceiling."""
     ablations: dict[str, dict[str, tuple[str, ...]]] = {}
     """By environment and method the names of ablations to run as well, or ``all``; they keep the method's tuning."""
     run: dict[str, Any] = {}
@@ -93,24 +97,22 @@ class Plan(_Table):
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be made.
+    """A record to be made.
 
     Attributes:
         name: Of its folder.
-        method: Name of the method.
-        env: Name of the environment.
-        settings: By path, everything else that its flags say.
+        command: The module that makes it, ``run`` or ``evaluate``.
+        settings: By path, what its flags say.
     """
 
     name: str
-    method: str
-    env: str
+    command: Any
     settings: Settings
 
     @property
     def flags(self) -> list[str]:
-        """As ``r3lbench run`` takes them."""
-        flags = ["--method", self.method, "--env", self.env]
+        """As the command takes them."""
+        flags = []
         for path, value in self.settings.items():
             values = value if isinstance(value, list | tuple) else [value]
             flags += [f"--{path.replace('_', '-')}", *map(str, values)]
@@ -158,6 +160,7 @@ def tuning_jobs(plan: Plan) -> Iterator[tuple[str, str, float, Job]]:
         if env not in tune.splits:
             raise BadConfig(f"the plan's [tune.splits] names no validation split for {env}")
         settings = {
+            "method": method,
             **_settings(plan, env, method),
             **_flat(tune.run),
             **_flat(tune.env.get(env, {})),
@@ -165,7 +168,7 @@ def tuning_jobs(plan: Plan) -> Iterator[tuple[str, str, float, Job]]:
             "seed": tune.seed,
             tune.setting: value,
         }
-        yield env, method, value, Job(f"{env}-{method}-{value:g}", method, env, settings)
+        yield env, method, value, Job(f"{env}-{method}-{value:g}", running, settings)
 
 
 def jobs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Job]:
@@ -175,17 +178,20 @@ def jobs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Job]
         plan: The plan.
         chosen: By environment and method the value that tuning found; empty where nothing was tuned.
     """
+    for env, agent in product(plan.envs, plan.agents):
+        settings = _of_evaluation({"agent": agent, **_settings(plan, env)})
+        yield Job(f"{env}-{agent}", evaluating, settings)
     for seed, env, method in product(plan.seeds, plan.envs, plan.methods):
         tuned = {} if plan.tune is None else {plan.tune.setting: chosen[env][method]}
-        settings = {**_settings(plan, env, method), **tuned, "seed": seed}
-        yield Job(f"{env}-{method}-s{seed}", method, env, settings)
+        settings = {"method": method, **_settings(plan, env, method), **tuned, "seed": seed}
+        yield Job(f"{env}-{method}-s{seed}", running, settings)
         whole = BASELINES.load(method)()
         asked = plan.ablations.get(env, {}).get(method, ())
         for name in ablation.variants(whole, asked):
             if name != ablation.FULL:
                 switches = {f"method.{key}": value for key, value in type(whole).ablations[name].items()}
                 label = f"{env}-{method}-{ablation.slug(name)}-s{seed}"
-                yield Job(label, method, env, {**settings, **switches})
+                yield Job(label, running, {**settings, **switches})
 
 
 def choose(plan: Plan, out: Path) -> dict[str, dict[str, float]]:
@@ -228,11 +234,11 @@ def run(config: SweepConfig) -> list[str]:
     first = {} if plan.tune is None else {env: dict.fromkeys(plan.methods, plan.tune.values[0]) for env in plan.envs}
     tuning, planned = [job for *_, job in tuning_jobs(plan)], list(jobs(plan, first))
     for job in [*tuning, *planned]:
-        running.parse(job.flags)
+        job.command.parse(job.flags)
     console.print(f"{len(tuning)} runs to tune with, {len(planned)} runs to compare")
     if config.dry_run:
         for job in [*tuning, *planned]:
-            console.print(Text(f"{job.name}: r3lbench run {' '.join(job.flags)}"))
+            console.print(Text(f"{job.name}: python -m {job.command.__name__} {' '.join(job.flags)}"))
         return []
     workers = config.jobs or os.cpu_count() or 1
     failed = carry_out(tuning, out / _TUNING, workers, console)
@@ -245,7 +251,8 @@ def run(config: SweepConfig) -> list[str]:
 
 def carry_out(todo: Sequence[Job], out: Path, workers: int, console: Any) -> list[str]:
     """Make runs side by side; returns the names of those that failed, below ``out``'s parent or ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
+    if todo:
+        out.mkdir(parents=True, exist_ok=True)
     waiting = [job for job in todo if not _is_complete(job, out / job.name)]
     done = len(todo) - len(waiting)
     failed = []
@@ -266,7 +273,7 @@ def _make(job: Job, folder: Path) -> int:
     begun = (folder / "manifest.json").is_file()
     flags = ["--resume", str(folder)] if begun else [*job.flags, "--out", str(folder)]
     with folder.with_name(f"{folder.name}.log").open("ab") as log:
-        command = [sys.executable, "-m", "r3lbench.run", *flags]
+        command = [sys.executable, "-m", job.command.__name__, *flags]
         return subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False).returncode
 
 
@@ -275,11 +282,11 @@ def _is_complete(job: Job, folder: Path) -> bool:
     if not (folder / "manifest.json").is_file():
         return False
     recorded = RunFolder(folder)
-    wanted, found = configuration.dump(running.parse(job.flags)), recorded.manifest["config"]
-    for name in sorted(wanted.keys() - set(_UNRECORDED)):
-        if wanted[name] != found.get(name):
+    wanted, found = configuration.dump(job.command.parse(job.flags)), recorded.manifest["config"]
+    for name in sorted(found.keys() & wanted.keys() - set(_UNRECORDED)):
+        if wanted[name] != found[name]:
             raise BadConfig(
-                f"{folder} was made with other settings ({name}: {found.get(name)}, now {wanted[name]}); give another "
+                f"{folder} was made with other settings ({name}: {found[name]}, now {wanted[name]}); give another "
                 "--out, or move it away"
             )
     return recorded.result is not None
@@ -291,11 +298,19 @@ def _summary(folder: Path, status: int) -> str:
     result = RunFolder(folder).result
     assert result is not None
     means = [f"{mode} {measured['score']:.3f}" for mode, measured in result["evaluation"]["after"].items()]
-    return f"score after training: {', '.join(means)}; {result['updates']} updates, {result['seconds']:.0f} s"
+    return f"score {', '.join(means)} after {result['updates']} updates and {result['seconds']:.0f} s of training"
 
 
-def _settings(plan: Plan, env: str, method: str) -> dict[str, Any]:
-    return {**_flat(plan.run), **_flat(plan.env.get(env, {})), **_flat(plan.method.get(method, {}))}
+def _settings(plan: Plan, env: str, method: str = "") -> dict[str, Any]:
+    tables = (plan.run, plan.env.get(env, {}), plan.method.get(method, {}))
+    return {"env": env} | {path: value for table in tables for path, value in _flat(table).items()}
+
+
+def _of_evaluation(settings: Settings) -> dict[str, Any]:
+    """What an evaluation takes of a run's settings: what is measured stands in no table of its own there."""
+    named = {path.removeprefix("evaluation."): value for path, value in settings.items()}
+    known = EvaluateConfig.model_fields
+    return {path: value for path, value in named.items() if path.partition(".")[0] in known}
 
 
 def _flat(table: Settings, prefix: str = "") -> dict[str, Any]:

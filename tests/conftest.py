@@ -23,19 +23,25 @@ def toy_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Start ``python -m r3lbench.<name>`` in a new process in which the toy environment is an installed plug-in."""
+def python_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """PYTHONPATH of processes in which the toy environment is an installed plug-in."""
     site = tmp_path_factory.mktemp("site")
     package = site / "toy-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text("[r3lbench.environments]\ntoy = tests.toy\n")
+    return os.pathsep.join((str(site), str(ROOT)))
+
+
+@pytest.fixture(scope="session")
+def command(python_path: str) -> Command:
+    """Start ``python -m r3lbench.<name>`` in a new process in which the toy environment is an installed plug-in."""
 
     def start(name: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", f"r3lbench.{name}", *map(str, arguments)],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(site), str(ROOT))), **environment},
+            env={**os.environ, "PYTHONPATH": python_path, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

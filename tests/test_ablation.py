@@ -46,8 +46,11 @@ def test_unknown_ablations_are_refused_with_the_nearest() -> None:
 
 
 def test_switches_that_make_up_an_ablation_are_called_by_its_name() -> None:
-    assert named("r3l", {"pivotal_credit": False}, R3L.ablations) == "r3l w/o credit"
-    assert named("r3l", {"pivotal_credit": False, "restart": "start"}, R3L.ablations) is None
+    assert named({"pivotal_credit": False}, R3L.ablations) == "w/o credit"
+    assert named({"pivotal_credit": False, "restart": "start"}, R3L.ablations) is None
+    assert named({}, R3L.ablations) is None
+    # As recorded: JSON knows no tuples.
+    assert named({"clip": [0.2, 0.2]}, {"w/o clip-higher": {"clip": (0.2, 0.2)}}) == "w/o clip-higher"
     assert slug("w/o credit") == "without-credit"
 
 

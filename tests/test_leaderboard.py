@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench.leaderboard import main
+from r3lbench.recording import RunFolder
 from r3lbench.results import absolute_paths, read_below
 from r3lbench.standings import compare
 from tests.recorded import record, record_agent
@@ -70,6 +72,24 @@ def test_costs_count_reflections_and_retries_but_not_evaluation(runs: Path) -> N
     assert row["sees"] == "agent: admissible; reflector report: reward"
 
 
+def test_how_a_method_learned_is_summed_over_what_was_counted(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, explore, kl in (
+        ("r0", {"groups": 8, "no_signal": 0.5, "retries": 10, "retry_improved": 0.2, "reflections": 0}, 0.1),
+        ("r0", {"groups": 8, "no_signal": 0.25, "retries": 30, "retry_improved": 0.4, "reflections": 0}, 0.3),
+        ("r1", {"groups": 4, "no_signal": 0.0, "retries": 0, "retry_improved": None}, 0.5),
+    ):
+        RunFolder(runs / name).append("metrics.jsonl", {"update": 9, "explore": explore, "learn": {"kl_to_start": kl}})
+    rows = {row["name"]: row for row in table(runs)}
+    # Seed 0: (.5 + .25) / 2 of its groups, (10 * .2 + 30 * .4) / 40 of its retries; seed 1 had none of these.
+    told = {"updates": 4.5, "no_signal": (0.375 + 0) / 2, "retry_improved": 0.35, "kl_to_start": (0.3 + 0.5) / 2}
+    assert {name: float(rows["r3l"][name]) for name in told} == pytest.approx(told)
+    assert rows["r3l"]["reflection_valid"] == rows["grpo"]["no_signal"] == ""
+    assert main([str(runs)]) == 0
+    lines = [re.sub(" +", " ", line) for line in capsys.readouterr().out.splitlines()]
+    assert "| method | updates | groups without signal | retries improved | KL to the start |" in lines
+    assert "| r3l | 4 | 19 % | 35 % | 0.400 |" in lines and "| grpo | 3 | | | |" in lines
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -110,7 +130,7 @@ def test_a_row_is_one_configuration_named_by_its_switches(runs: Path) -> None:
     record(runs / "small", [1.0, 0.0, 0.0, 0.0], config__method={"name": "r3l", "group_size": 4})
     record(runs / "plain", [1.0, 0.0, 0.0, 0.0], config__method={**R3L, "pivotal_credit": False})
     names = [f"{row['name']} {row['switches']}" for row in table(runs) if row["kind"] == "method"]
-    assert sorted(names) == ["grpo ", "r3l ", "r3l group_size=4", "r3l pivotal_credit=false"]
+    assert sorted(names) == ["grpo ", "r3l ", "r3l group_size=4", "r3l w/o credit "]
 
 
 def test_other_settings_are_named_where_rows_differ_in_them(runs: Path) -> None:

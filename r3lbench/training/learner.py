@@ -170,11 +170,11 @@ class Tally:
 
         Returns:
             ``loss`` and ``grad_norm`` (before clipping) per optimiser step, ``entropy`` (nats per trained token),
-            ``ratio`` (mean importance ratio of policy tokens), ``ratio_max``, ``clip_fraction``, ``kl`` (to the
-            starting policy, as the loss estimates it, over policy tokens drawn in the context they are trained in;
-            None where it is not measured), ``off_policy_gap`` (mean log-probability at sampling minus now, over tokens
-            trained in another context), ``steps``, ``trained_tokens`` (with weight) and ``model_tokens`` (through the
-            model).
+            ``ratio`` (mean importance ratio of policy tokens), ``ratio_max``, ``clip_fraction``, ``kl_to_start``
+            (divergence from the starting policy, as the loss estimates it, over policy tokens drawn in the context they
+            are trained in; None where it is not measured), ``off_policy_gap`` (mean log-probability at sampling minus
+            now, over tokens trained in another context), ``steps``, ``trained_tokens`` (with weight) and
+            ``model_tokens`` (through the model).
         """
         sums, steps = self._sums, max(1, len(self._norms))
         return {
@@ -183,7 +183,7 @@ class Tally:
             "ratio": _share(sums["ratio"], sums["policy"]),
             "ratio_max": self._ratio,
             "clip_fraction": _share(sums["clipped"], sums["policy"]),
-            "kl": _share(sums["kl"], sums["drawn"]) if sums["drawn"] else None,
+            "kl_to_start": _share(sums["kl"], sums["drawn"]) if sums["drawn"] else None,
             "off_policy_gap": _share(sums["gap"], sums["moved"]),
             "grad_norm": sum(self._norms) / steps,
             "steps": float(len(self._norms)),

@@ -307,8 +307,8 @@ def test_the_divergence_is_reported_without_being_a_part_of_the_loss() -> None:
     measuring, not_measuring = learner_of(random_model(), loss), learner_of(random_model(), loss, measure_kl=False)
     for _ in range(2):
         told, untold = measuring.step(drawn), not_measuring.step(drawn)
-    assert told.pop("kl") > 0
-    assert untold.pop("kl") is None
+    assert told.pop("kl_to_start") > 0
+    assert untold.pop("kl_to_start") is None
     assert told == untold
 
 
@@ -317,9 +317,9 @@ def test_the_divergence_is_to_the_policy_that_the_learner_was_made_with() -> Non
     drawn = [made.growing([(3, 4)]).term(1.0)]
     model = random_model()
     learner = learner_of(model, PolicyLoss(ratio=None, clip=None, kl=0.1), lr=1e-2)
-    assert learner.step(drawn)["kl"] == 0.0
-    first = learner.step(drawn)["kl"]
-    assert learner.step(drawn)["kl"] > first > 0
+    assert learner.step(drawn)["kl_to_start"] == 0.0
+    first = learner.step(drawn)["kl_to_start"]
+    assert learner.step(drawn)["kl_to_start"] > first > 0
     assert all(parameter.grad is None for parameter in learner._reference.model.parameters())  # type: ignore[union-attr]
 
 
