@@ -192,7 +192,8 @@ def test_a_replaced_system_prompt_takes_the_place_of_the_rules(rules: bool) -> N
     group, base, retry = retried(acts(0, rules=rules), 0, placement=Placement.SYSTEM)
     opening = read(group, base.turns[0].prompt_node).partition("<|user|>")[0]
     told = read(group, retry.turns[-1].node)
-    assert told.startswith(f"<|system|>{GUIDANCE}<|user|>Step 0: ")
+    reminder = "\n\nAnswer with the action alone." if rules else ""
+    assert told.startswith(f"<|system|>{GUIDANCE}{reminder}<|user|>Step 0: ")
     assert "You solve a task" not in told and told.count("<|system|>") == 1
     copy = group.distill(retry)
     assert read(group, copy.turns[-1]) == unguided(retry, opening)
