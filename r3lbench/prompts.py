@@ -1,14 +1,17 @@
 """``python -m r3lbench.prompts --method r3l --env webshop``: every prompt a method puts before the model, in full.
 
-The prompts are those of a real episode: a flawed player of the environment plays a training task, the method's
-reflectors ask about it, and the retry is told what follows from a well-formed answer.
+The prompts are those of a real episode: a flawed player of the environment plays a training task, and the method
+explores as if the model had played so. What it asks about the episode, and what a retry is told when the answer is
+well-formed, stands where the method puts it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +25,16 @@ from r3lbench.agent import Agent, Message, View
 from r3lbench.baseline import Baseline
 from r3lbench.config import ReflectionConfig, Strict
 from r3lbench.console import make_console
+from r3lbench.engines.engine import Sampling
 from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError
 from r3lbench.policies.lessons import Played, Teacher
-from r3lbench.reflection import Reflector
+from r3lbench.reflection import Case, Reflection, Reflector
 from r3lbench.registry import AGENTS, REFLECTORS
+from r3lbench.rollout.group import Attempt, Ended, Group, Placement, Rollout
+from r3lbench.rollout.meter import Meter
+from r3lbench.rollout.pool import EnvPool
+from r3lbench.rollout.waves import Waves
 from r3lbench.tasks import Task
 from r3lbench.teaching import Demonstrator, Player
 
@@ -75,37 +83,111 @@ def run(config: PromptsConfig) -> None:
         env.reset(options={"task": task.id})
         section(console, f"{env.name} {task.id}: what opens an episode")
         show(console, agent.opening(View(env, agent.sees, type(agent).__name__)))
-        for name in method.reflectors:
-            reflector = REFLECTORS.load(name)(**config.reflection.model_dump())
-            teacher = Teacher(env, agent, reflector)
-            player = flawed(env)
-            played = failure(teacher, task, player, config.seed)
-            section(console, f"reflector {name}: about an episode of the player {player.name!r}")
-            ask(console, reflector, teacher, played, agent)
-    if not method.reflectors:
-        console.print(Text("This method reflects on nothing.", style="dim"))
+        if not method.reflectors:
+            console.print(Text("This method reflects on nothing.", style="dim"))
+            return
+        group = rehearsal(config, env, task, console)
+        asyncio.run(method.explore(group))
+        if not group.reflections:
+            console.print(Text("It has nothing to reflect on in the episodes that were tried.", style="dim"))
+        elif not group.retries:
+            _, last = group.reflections[-1]
+            console.print(Text(f"no retry follows: {last.problem or last.outcome}", style="dim"))
 
 
-def ask(console: Console, reflector: Reflector, teacher: Teacher, played: Played, agent: Agent) -> None:
-    """The question, and what a retry is told after a well-formed answer."""
-    case = teacher.case(played)
-    if reflector.speaks:
-        question = reflector.question(case)
-        if question.continues:
-            console.print(Text("(asked at the end of the episode's own conversation)", style="dim"))
-        show(console, question.messages)
-        said = reflector.example(case)
-        show(console, [Message("assistant", said)])
-        reflection = reflector.read(said, case)
-    else:
+@dataclass
+class Rehearsal(Group):
+    """A group in which no model plays.
+
+    All first attempts are one episode, and every reflection is a well-formed example. The first reflection and the
+    first retry are shown.
+
+    Attributes:
+        env: The environment.
+        played: The episode.
+        console: Where to show.
+    """
+
+    env: TextEnv = field(kw_only=True)
+    played: Played = field(kw_only=True)
+    console: Console = field(kw_only=True)
+
+    async def attempt(self, n: int = 1, *, temperature: float | None = None) -> list[Attempt]:
+        """The episode, ``n`` times."""
+        trajectory, turns = self.played.trajectory, self.played.turns
+        ended = Ended.TRUNCATED if trajectory.leaf.truncated else Ended.TERMINATED
+        attempts = [Attempt(f"{self.key}/a{number}", trajectory, turns, ended) for number in range(n)]
+        self.attempts.extend(attempts)
+        return attempts
+
+    async def reflect(
+        self,
+        attempt: Attempt,
+        reflector: str = "report",
+        *,
+        temperature: float | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> Reflection:
+        """The question and an example of an answer."""
+        how = self.rollout.reflectors(reflector)
+        case = replace(Teacher(self.env, self.rollout.agent, how).case(self.played), notes=dict(notes or {}))
+        said = how.example(case)
+        if not self.reflections:
+            section(self.console, f"reflector {reflector}: about an episode")
+            ask(self.console, how, case, said)
+        reflection = how.read(said, case) if how.speaks else how.judge(case)
+        self.reflections.append((attempt, reflection))
+        return reflection
+
+    async def retry(
+        self,
+        base: Attempt,
+        *,
+        at: int,
+        guidance: str = "",
+        placement: Placement = Placement.PIVOT,
+        temperature: float | None = None,
+    ) -> Attempt:
+        """What stands before the model's first move."""
+        if not self.retries:
+            section(self.console, f"a retry from step {at}: what stands before the model's move")
+            show(self.console, placement.place(self.rollout.agent, base.turns[at].prompt, guidance, at=at))
+        retry = replace(base, key=f"{base.key}.r0", base=base, pivot=at, guidance=guidance)
+        self.attempts.append(retry)
+        return retry
+
+
+def rehearsal(config: PromptsConfig, env: TextEnv, task: Task, console: Console) -> Rehearsal:
+    """A rehearsal with an episode of the environment's flawed player."""
+
+    def reflectors(name: str) -> Reflector:
+        return REFLECTORS.load(name)(**config.reflection.model_dump())
+
+    meter = Meter()
+    rollout = Rollout(
+        agent=config.agent,
+        envs=EnvPool(lambda: env),
+        waves=Waves(None, meter),
+        template=None,
+        seed=config.seed,
+        sampling=Sampling(),
+        meter=meter,
+        reflectors=reflectors,
+    )
+    teacher = Teacher(env, config.agent, reflectors(config.method.reflectors[0]))
+    played = failure(teacher, task, flawed(env), config.seed)
+    return Rehearsal(task, "prompts", rollout, env=env, played=played, console=console)
+
+
+def ask(console: Console, reflector: Reflector, case: Case, said: str) -> None:
+    """The question, if a model is asked, and an answer."""
+    if not reflector.speaks:
         console.print(Text("(no model is asked)", style="dim"))
-        reflection = reflector.judge(case)
-    if not reflection.guidance:
-        console.print(Text(f"no retry follows: {reflection.problem or reflection.outcome}", style="dim"))
         return
-    at = reflection.pivot or 0
-    section(console, f"a retry from step {at}: what stands before the model's move")
-    show(console, agent.guided(played.turns[at].prompt, reflection.guidance, at=at))
+    question = reflector.question(case)
+    if question.continues:
+        console.print(Text("(asked at the end of the episode's own conversation)", style="dim"))
+    show(console, [*question.messages, Message("assistant", said)])
 
 
 def failure(teacher: Teacher, task: Task, player: Demonstrator, seed: int) -> Played:

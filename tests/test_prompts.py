@@ -1,19 +1,64 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench.prompts import main
 
+SHORT = ("--env", "toy", "--env.max-steps", "3")
+RULES = "You solve a task in a text environment"
 
-@pytest.mark.parametrize("method", ["r3l", "erl", "herl", "critique_grpo", "grpo"])
-def test_every_prompt_of_a_method_is_shown(method: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--method", method, "--env", "toy", "--env.max-steps", "3"]) == 0
+
+@pytest.mark.parametrize(
+    ("method", "step", "told"),
+    [
+        # At the pivot, behind the observation there.
+        (["r3l"], 1, r"\[user\]\nStep 1: [^\[]*\[system\]\nHere is an analysis"),
+        # At the start, at the end of the system prompt.
+        (["r3l", "--method.restart", "start"], 0, rf"\[system\]\n{RULES}[^\[]*\n\nHere is an analysis"),
+        (["reflect_grpo"], 0, rf"\[system\]\n{RULES}[^\[]*\n\nHere is an analysis"),
+        (["herl"], 0, rf"\[system\]\n{RULES}[^\[]*\n\nBelow are an earlier draft"),
+        (["critique_grpo"], 0, rf"\[system\]\n{RULES}[^\[]*\n\nAn earlier attempt of yours"),
+        (["erl", "--method.reflection", "none"], 0, rf"\[system\]\n{RULES}[^\[]*\n\nWhat follows is the record"),
+        # In place of the system prompt.
+        (["erl"], 0, r"\[system\]\n\(the rules\)\n\nAnswer with the action alone.\n\[user\]\nStep 0: "),
+        (["erl", "--agent.rules", "False"], 0, r"\[system\]\n\(the rules\)\n\[user\]\nStep 0: "),
+    ],
+    ids=str,
+)
+def test_guidance_is_shown_where_the_method_puts_it(
+    method: list[str], step: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--method", *method, *SHORT]) == 0
+    opens, reflects, retries = re.split(r"^.* -{9,}\n", capsys.readouterr().out, flags=re.MULTILINE)[1:]
+    assert "[user]\nStep 0: " in opens
+    assert ("(no model is asked)" in reflects) is (method[0] == "herl" or "none" in method)
+    assert re.match(told, retries)
+
+
+def test_each_kind_of_prompt_is_shown_once_and_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--method", "erl", *SHORT]) == 0
     out = capsys.readouterr().out
-    assert "what opens an episode" in out and "Write one of: go west" in out
-    reflects = method != "grpo"
-    assert ("a retry from step 0: what stands before the model's move" in out) is reflects
-    assert ("This method reflects on nothing." in out) is not reflects
+    assert out.count("Toy-v0 train/0: what opens an episode ---") == 1
+    assert out.count("reflector rulebook: about an episode ---") == 1
+    assert out.count("a retry from step 0: what stands before the model's move ---") == 1
+    # With what the method itself says to the reflector.
+    assert "Of 4 attempts at this task 0 solved it; their mean reward is 0." in out
+
+
+def test_a_method_that_does_not_reflect_shows_what_opens_an_episode(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--method", "grpo", *SHORT]) == 0
+    assert capsys.readouterr().out.endswith("\n\nThis method reflects on nothing.\n")
+
+
+def test_it_is_said_if_there_is_nothing_to_reflect_on_or_to_retry(capsys: pytest.CaptureFixture[str]) -> None:
+    # With twenty steps the flawed player solves everything.
+    assert main(["--method", "erl", "--env", "toy"]) == 0
+    assert "nothing to reflect on" in capsys.readouterr().out
+    assert main(["--method", "r3l", "--method.reflection", "oracle", "--env", "toy"]) == 0
+    assert "no retry follows: success" in capsys.readouterr().out
 
 
 def test_the_compact_wording_can_be_seen_too(capsys: pytest.CaptureFixture[str]) -> None:

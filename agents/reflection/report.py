@@ -40,8 +40,8 @@ class ReportReflector(Reflector):
         return Question([Message("system", fill("report")), Message("user", asked)], continues=False)
 
     def example(self, case: Case) -> str:
-        """A report of a failure at the first step."""
-        words = ("(what happened)", "(why)", "failure", "(what to do instead)", 0)
+        """A report of a failure halfway."""
+        words = ("(what happened)", "(why)", "failure", "(what to do instead)", case.steps // 2)
         return json.dumps(dict(zip(KEYS, words, strict=True)))
 
     def read(self, text: str, case: Case) -> Reflection:

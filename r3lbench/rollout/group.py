@@ -6,7 +6,7 @@ state before the failure, continues the very tokens of the base's prefix, and ke
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from r3lbench.agent import Agent, ContextFull, Conversation, Sees, Turn, View, Voice
+from r3lbench.agent import Agent, ContextFull, Conversation, Message, Sees, Turn, View, Voice
 from r3lbench.engines.engine import Sampling, seed_of
 from r3lbench.engines.template import ChatTemplate
 from r3lbench.episode import EpisodeTree, State, Trajectory
@@ -49,6 +49,14 @@ class Placement(StrEnum):
     """Just before the model's turn at the pivot (R3L)."""
     SYSTEM = "system"
     """As the system prompt, in place of the original one (ERL); only for retries from the start."""
+
+    def place(self, agent: Agent, messages: Sequence[Message], guidance: str, *, at: int) -> list[Message]:
+        """What the agent is told before its move at step ``at``: the messages there, and guidance if there is any."""
+        if not guidance:
+            return list(messages)
+        if self is Placement.SYSTEM:
+            return agent.instructed(messages, guidance)
+        return agent.guided(messages, guidance, at=at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,10 +378,7 @@ class Group:
                 conversation.pending = agent.opening(view)
             else:
                 conversation.resume(turns, base.turns[at].prompt)
-            if guidance and placement is Placement.SYSTEM:
-                conversation.pending = agent.instructed(conversation.pending, guidance)
-            elif guidance:
-                conversation.pending = agent.guided(conversation.pending, guidance, at=at)
+            conversation.pending = placement.place(agent, conversation.pending, guidance, at=at)
             leaf, ended = await self._until_over(seat, state, conversation, turns)
             costs = seat.costs
         rollout.meter.add(purpose, env_steps=len(turns) - at, **costs)
