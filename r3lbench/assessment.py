@@ -63,7 +63,6 @@ class Judged:
     """A group, judged by the values of its states.
 
     Attributes:
-        key: Identifies it in the run.
         task: What intervals are clustered by.
         credit: What the method gave each step, by the state that it led to; the root's is 0.
         advantage: V(after) - V(before) likewise; None where a value is missing.
@@ -76,7 +75,6 @@ class Judged:
         without_step: Those among them that are valid and name no step.
     """
 
-    key: str
     task: str
     credit: tuple[float, ...]
     advantage: tuple[float | None, ...]
@@ -156,7 +154,6 @@ def judge(group: RecordedGroup, values: Values) -> Judged:
     decisive = {key: _decisive(advantage, path) for key, path in paths.items() if failed[key]}
     looked_back = [one for one in group.reflections if failed[one.of]]
     return Judged(
-        key=group.key,
         task=group.task,
         credit=_credit(group, paths),
         advantage=advantage,
@@ -217,7 +214,7 @@ def _open(values: Values, path: Sequence[int]) -> tuple[bool, ...]:
 
 def assess(groups: Iterable[Judged]) -> Assessment:
     """Sum up; the order of the groups does not matter."""
-    groups = sorted(groups, key=lambda group: group.key)
+    groups = list(groups)
     pivots = [(group.task, pivot) for group in groups for pivot in group.pivots]
     named = [(task, pivot.measures(pivot.step)) for task, pivot in pivots]
     drawn = [pivot.by_chance() for _, pivot in pivots]
@@ -321,13 +318,12 @@ def _ranked(left: Sequence[float], right: Sequence[float]) -> Callable[[NDArray[
     sides = [np.unique(np.round(side, 9), return_inverse=True)[1] for side in (left, right)]
 
     def of(weights: NDArray[np.float64]) -> float | None:
-        total = weights.sum()
         centred = []
         for places in sides:
             counts = np.bincount(places, weights)
-            # The mean rank of a value is the number below it and half the number of its equals; the constant drops out.
-            middle = np.cumsum(counts) - counts / 2
-            centred.append(middle[places] - (middle * counts).sum() / total)
+            # A value's mean rank is the number of those below it and half the number of its equals; the mean of all
+            # is half of them. These are multiples of 1/2, so that all sums are exact, and no order matters.
+            centred.append((np.cumsum(counts) - counts / 2)[places] - weights.sum() / 2)
         squares = [(weights * side**2).sum() for side in centred]
         if min(squares) <= 0:
             return None

@@ -18,8 +18,8 @@ from r3lbench.errors import R3LBenchError, SnapshotDiverged
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.traces import RecordedGroup
 from r3lbench.valuing import BestValues, PolicyValues, Value, choose, visit
-from tests.corridor import DAWDLE, by_r3l, corridor, tried
-from tests.stage import EXPERT, Drifting, Ledger, Replayed, Stage, encode, read, report, stage
+from tests.corridor import DAWDLE, by_r3l, corridor, recorded, tried
+from tests.stage import EXPERT, Drifting, Ledger, Replayed, Stage, encode, play, read, report, stage
 from tests.toy import Toy
 
 
@@ -51,6 +51,17 @@ def test_the_expert_plays_on_from_each_state_and_is_not_asked_twice() -> None:
     values = BestValues(EnvPool(lambda: Counted(rooms=3, max_steps=6)), Value.EXPERT)(group)
     assert values == BestValues(EnvPool(corridor), Value.EXACT)(group)
     assert len(asked) == len(set(asked))
+
+
+def test_what_is_known_of_one_task_is_not_taken_for_another() -> None:
+    method, groups = GRPO(group_size=1), []
+    for task in ("train/0", "train/1"):
+        group = stage({"a0": DAWDLE}).group(f"u1/{task}")
+        play(method.explore(group))
+        groups.append(recorded(group, method))
+    together, apart = BestValues(EnvPool(corridor), Value.EXACT), BestValues(EnvPool(corridor), Value.EXACT)
+    values = [together(group) for group in groups]
+    assert values[0] != values[1] == apart(groups[1])
 
 
 @pytest.mark.parametrize("make", [corridor, lambda: Replayed(rooms=3, max_steps=6)])
@@ -145,6 +156,13 @@ def test_the_value_of_a_policy_is_its_mean_return() -> None:
     # What was said after one and the same beginning counts once: the start, and the two first calls.
     assert first[:2] == third[:2] and second[0] == first[0] and second[1:] == [0.0, 0.0]
     assert at.meter.counts["retry"]["env_steps"] == 400 * (2 + 1 + 1)
+
+
+def test_other_words_for_the_same_action_are_another_state_to_a_policy() -> None:
+    group, _, at = tossed(3, {"a0": ["wait", "go"], "a1": ["wait ", "go"]})
+    assert [group.states[attempt.leaf].action for attempt in group.attempts] == ["go", "go"]
+    assert {state.action for state in group.states[1:]} == {"wait", "go"}
+    assert at.meter.counts["retry"]["env_steps"] == 3 * (2 + 1 + 1)
 
 
 def test_values_of_a_policy_are_drawn_from_the_runs_seed() -> None:
