@@ -13,7 +13,7 @@ from r3lbench.registry import register_reflector
 from .report import ReportReflector
 from .wording import fill
 
-_BLOCK = re.compile(r"<prompt>(.*?)</prompt>", re.DOTALL | re.IGNORECASE)
+_OPENED, _CLOSED = re.compile("<prompt>", re.IGNORECASE), re.compile("</prompt>", re.IGNORECASE)
 
 
 @register_reflector("rulebook")
@@ -58,8 +58,10 @@ class RulebookReflector(Reflector):
                 if told
                 else Reflection(text, valid=False, problem=report.problem or "a report without a plan")
             )
-        found = _BLOCK.search(text)
-        rules = "" if found is None else found[1].strip()
+        # Not one pattern for the whole: where many blocks are opened and none is closed it would try them all.
+        opened = _OPENED.search(text)
+        closed = opened and _CLOSED.search(text, opened.end())
+        rules = text[opened.end() : closed.start()].strip() if opened and closed else ""
         if not rules:
             return Reflection(text, valid=False, problem="no <prompt> block")
         return Reflection(text, valid=True, outcome=FAILURE, pivot=0, guidance=rules)
