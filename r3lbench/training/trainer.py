@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
 from r3lbench.agent import Agent
 from r3lbench.baseline import Baseline
 from r3lbench.config import BudgetConfig, EvaluationConfig, PoolConfig, ReflectionConfig, SamplingConfig
-from r3lbench.engines.engine import Sampling, seed_of
+from r3lbench.engines.engine import Sampling
 from r3lbench.engines.transformers import TransformersEngine
 from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError
@@ -29,7 +26,7 @@ from r3lbench.rollout.meter import EVALUATION, Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.tasks import Task, TaskPanel
-from r3lbench.training import checkpoint
+from r3lbench.training import checkpoint, schedule
 from r3lbench.training.learner import Learner, Optimiser
 from r3lbench.training.report import explored
 
@@ -126,7 +123,8 @@ class Trainer:
         while (stop := self._spent()) is None:
             begun = self._progress()
             self._one_update()
-            if self._spent() is None and self._evaluation_is_due(begun):
+            due = schedule.evaluation_is_due(self.settings.evaluation, self.update, begun, self._progress())
+            if self._spent() is None and due:
                 self._evaluate()
             if self.update % self.settings.checkpoint_every == 0 or self._spent() is not None:
                 self._save()
@@ -207,13 +205,7 @@ class Trainer:
         return key if times == 1 else f"{key}+{times}"
 
     def _next_tasks(self, count: int) -> list[Task]:
-        """The next tasks in the run's own shuffled order of the training panel, epoch after epoch."""
-        tasks = []
-        size = len(self.train_panel)
-        for position in range(self.cursor, self.cursor + count):
-            epoch, index = divmod(position, size)
-            order = np.random.default_rng(seed_of(self.settings.seed, "order", epoch)).permutation(size)
-            tasks.append(self.train_panel[int(order[index])])
+        tasks = schedule.tasks_from(self.train_panel, self.settings.seed, self.cursor, count)
         self.cursor += count
         return tasks
 
@@ -251,12 +243,6 @@ class Trainer:
             self._record(mode, scores)
             self.progress.evaluated(self.update, mode, summary(scores))
 
-    def _evaluation_is_due(self, begun: float) -> bool:
-        """Whether to evaluate between two updates, the last of which began at that share of the budget."""
-        every, parts = self.settings.evaluation.every, self.settings.evaluation.points + 1
-        passed = math.floor(self._progress() * parts) > math.floor(begun * parts)
-        return passed or (every > 0 and self.update % every == 0)
-
     def _record(self, mode: str, scores: Sequence[Score]) -> None:
         for score in scores:
             self.folder.append("evaluation.jsonl", {"update": self.update, "mode": mode, **score.to_json()})
@@ -277,27 +263,14 @@ class Trainer:
         }
 
     def _shares(self) -> dict[str, float]:
-        """Per limit of the budget, the share that is used up."""
-        used = {
-            "updates": self.update,
-            "env_steps": self.meter.total("env_steps"),
-            "generated_tokens": self.meter.total("generated_tokens"),
-            "seconds": self.seconds,
-        }
-        limits = self.settings.budget.model_dump()
-        return {
-            name: min(1.0, used[name] / limits[name]) if limits[name] else 1.0
-            for name in used
-            if limits[name] is not None
-        }
+        limits = self.settings.budget
+        return schedule.shares(limits, updates=self.update, meter=self.meter, seconds=self.seconds)
 
     def _progress(self) -> float:
-        """The share of the budget that is used up, in [0, 1]."""
-        return max(self._shares().values(), default=0.0)
+        return schedule.progress(self._shares())
 
     def _spent(self) -> str | None:
-        """The budget that is used up, if one is."""
-        return next((name for name, share in self._shares().items() if share >= 1.0), None)
+        return schedule.exhausted(self._shares())
 
     def _save(self) -> None:
         state = {
