@@ -40,7 +40,7 @@ from r3lbench.teaching import Demonstrator, Player
 
 PROG = "r3lbench prompts"
 NAMES = {"method": "r3l", "env": "webshop", "agent": "chat"}
-_MOST_TRIES = 50
+_TRIES = 10
 
 
 class PromptsConfig(Strict):
@@ -104,11 +104,13 @@ class Rehearsal(Group):
 
     Attributes:
         env: The environment.
+        player: Who played the episode.
         played: The episode.
         console: Where to show.
     """
 
     env: TextEnv = field(kw_only=True)
+    player: str = field(kw_only=True)
     played: Played = field(kw_only=True)
     console: Console = field(kw_only=True)
 
@@ -133,7 +135,7 @@ class Rehearsal(Group):
         case = replace(Teacher(self.env, self.rollout.agent, how).case(self.played), notes=dict(notes or {}))
         said = how.example(case)
         if not self.reflections:
-            section(self.console, f"reflector {reflector}: about an episode")
+            section(self.console, f"reflector {reflector}: about an episode of the player {self.player!r}")
             ask(self.console, how, case, said)
         reflection = how.read(said, case) if how.speaks else how.judge(case)
         self.reflections.append((attempt, reflection))
@@ -158,7 +160,7 @@ class Rehearsal(Group):
 
 
 def rehearsal(config: PromptsConfig, env: TextEnv, task: Task, console: Console) -> Rehearsal:
-    """A rehearsal with an episode of the environment's flawed player."""
+    """A rehearsal with an episode of a flawed player."""
 
     def reflectors(name: str) -> Reflector:
         return REFLECTORS.load(name)(**config.reflection.model_dump())
@@ -175,8 +177,8 @@ def rehearsal(config: PromptsConfig, env: TextEnv, task: Task, console: Console)
         reflectors=reflectors,
     )
     teacher = Teacher(env, config.agent, reflectors(config.method.reflectors[0]))
-    played = failure(teacher, task, flawed(env), config.seed)
-    return Rehearsal(task, "prompts", rollout, env=env, played=played, console=console)
+    player, played = failure(teacher, task, config.seed)
+    return Rehearsal(task, "prompts", rollout, env=env, player=player, played=played, console=console)
 
 
 def ask(console: Console, reflector: Reflector, case: Case, said: str) -> None:
@@ -190,18 +192,17 @@ def ask(console: Console, reflector: Reflector, case: Case, said: str) -> None:
     show(console, [*question.messages, Message("assistant", said)])
 
 
-def failure(teacher: Teacher, task: Task, player: Demonstrator, seed: int) -> Played:
-    """An episode that leaves something to reflect on, if the player is flawed enough to play one."""
-    played = [teacher.play(task, player, np.random.default_rng(seed))]
-    while played[-1].trajectory.success and len(played) < _MOST_TRIES:
-        played.append(teacher.play(task, player, np.random.default_rng(seed + len(played))))
-    return played[-1]
+def failure(teacher: Teacher, task: Task, seed: int) -> tuple[str, Played]:
+    """An episode that leaves something to reflect on, and the name of its player.
 
-
-def flawed(env: TextEnv) -> Demonstrator:
-    """The player with most to learn: the environment's last demonstrator, or one that plays at random."""
-    players = env.demonstrators()
-    return players[-1] if players else Demonstrator("random", 1.0, _random)
+    Tried are the environment's demonstrators, the last one first, and random play.
+    """
+    for player in (*reversed(teacher.env.demonstrators()), Demonstrator("random", 1.0, _random)):
+        for number in range(_TRIES):
+            played = teacher.play(task, player, np.random.default_rng(seed + number))
+            if not played.trajectory.success:
+                return player.name, played
+    return player.name, played
 
 
 def _random(rng: np.random.Generator) -> Player:

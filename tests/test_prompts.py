@@ -42,7 +42,7 @@ def test_each_kind_of_prompt_is_shown_once_and_under_its_name(capsys: pytest.Cap
     assert main(["--method", "erl", *SHORT]) == 0
     out = capsys.readouterr().out
     assert out.count("Toy-v0 train/0: what opens an episode ---") == 1
-    assert out.count("reflector rulebook: about an episode ---") == 1
+    assert out.count("reflector rulebook: about an episode of the player 'careless' ---") == 1
     assert out.count("a retry from step 0: what stands before the model's move ---") == 1
     # With what the method itself says to the reflector.
     assert "Of 4 attempts at this task 0 solved it; their mean reward is 0." in out
@@ -53,11 +53,21 @@ def test_a_method_that_does_not_reflect_shows_what_opens_an_episode(capsys: pyte
     assert capsys.readouterr().out.endswith("\n\nThis method reflects on nothing.\n")
 
 
-def test_it_is_said_if_there_is_nothing_to_reflect_on_or_to_retry(capsys: pytest.CaptureFixture[str]) -> None:
-    # With twenty steps the flawed player solves everything.
+def test_players_are_tried_until_one_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    # In nine steps the careless player opens the door at its first two attempts, and not at its third.
+    assert main(["--method", "erl", "--env", "toy", "--env.max-steps", "9"]) == 0
+    assert "of the player 'careless'" in capsys.readouterr().out
+    # In twenty all do, but who plays at random.
     assert main(["--method", "erl", "--env", "toy"]) == 0
+    assert "of the player 'random'" in capsys.readouterr().out
+
+
+def test_it_is_said_if_there_is_nothing_to_reflect_on_or_to_retry(capsys: pytest.CaptureFixture[str]) -> None:
+    # With so many steps even random play opens the door.
+    endless = ("--env", "toy", "--env.rooms", "2", "--env.max-steps", "500")
+    assert main(["--method", "erl", *endless]) == 0
     assert "nothing to reflect on" in capsys.readouterr().out
-    assert main(["--method", "r3l", "--method.reflection", "oracle", "--env", "toy"]) == 0
+    assert main(["--method", "r3l", "--method.reflection", "oracle", *endless]) == 0
     assert "no retry follows: success" in capsys.readouterr().out
 
 
