@@ -19,6 +19,7 @@ COMMANDS = {
     "leaderboard": "compare recorded runs",
     "credit": "measure on recorded runs whether reflections and credit find the steps that mattered",
     "envs": "list the environments, or show one",
+    "panels": "print the tasks of every environment as hashes, and check them against a file",
     "methods": "list the methods, agents and reflectors, or show one",
     "prompts": "print every prompt that a method puts before the model",
     "play": "play an environment yourself",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from r3lbench import make
 from r3lbench.card import BEGIN, END, PROSE, read_card
 from r3lbench.env import TextEnv
 from r3lbench.errors import MissingExtra
+from r3lbench.panels import SHIPPED, Panels, PanelsFile
 from r3lbench.registry import ENVIRONMENTS
 from tests import golden
 
@@ -24,9 +28,9 @@ NAMES = sorted(
 
 
 @contextmanager
-def made(name: str) -> Iterator[TextEnv]:
+def made(name: str, **options: object) -> Iterator[TextEnv]:
     try:
-        env = make(name)
+        env = make(name, **options)
     except MissingExtra as missing:
         pytest.skip(str(missing))
     try:
@@ -68,6 +72,30 @@ def test_the_card_is_of_the_present_panels_with_the_expert_above_the_floor(name:
             assert (measured["tasks"], measured["hash"]) == (len(panel), panel.hash)
             assert measured["ceiling"]["success"] >= 0.95 and measured["ceiling"]["score"] >= 0.95
             assert measured["floor"]["success"] <= 0.35
+
+
+def test_the_panels_of_every_environment_are_shipped() -> None:
+    assert sorted(PanelsFile.read(SHIPPED).environments) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_panels_are_those_of_today(name: str) -> None:
+    shipped = PanelsFile.read(SHIPPED).environments[name]
+    with made(name) as env:
+        assert Panels.of(env) == shipped, "r3lbench panels --json r3lbench/panels.json"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_task_is_in_two_splits_of_any_protocol(name: str) -> None:
+    home = ENVIRONMENTS.load(name).__module__.rpartition(".")[0]
+    listed = next(module for module in ("protocols", "challenges") if find_spec(f"{home}.{module}") is not None)
+    protocols = list(import_module(f"{home}.{listed}").PROTOCOLS)
+    assert "default" in protocols
+    for protocol in protocols:
+        with made(name, protocol=protocol) as env:
+            keys = {split: set(env.panel(split).keys) for split in env.splits}
+            for one, other in combinations(keys, 2):
+                assert not keys[one] & keys[other], f"{protocol}: {one} and {other}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -52,6 +52,13 @@ def test_plans_keep_to_what_fits_where() -> None:
     assert set(kinds) == set(TaskType)
 
 
+@pytest.mark.parametrize("size", SIZES_OF_ROOMS.values(), ids=lambda size: size.name)
+def test_no_game_is_in_two_splits(size: Size) -> None:
+    # By what stands and lies there: the keys name the split, and so differ whatever the games are.
+    drawn = {split: {plan(split, index, size) for index in range(count)} for split, count in SIZES.items()}
+    assert len(set().union(*drawn.values())) == sum(SIZES.values())
+
+
 def test_a_game_is_fixed_by_its_key() -> None:
     # A change here is another generator: raise VERSION.
     made = plan("train", 0, SMALL)
