@@ -6,7 +6,6 @@ ranks with what they truly changed. docs/credit.md defines every number. The sam
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import warnings
@@ -27,8 +26,8 @@ from r3lbench import config as configuration
 from r3lbench.assessment import Assessment, Judged, Measure, assess, judge
 from r3lbench.config import Strict
 from r3lbench.console import counting, make_console
-from r3lbench.errors import BadConfig, BadData, R3LBenchError
-from r3lbench.files import to_json, write_atomic
+from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.files import make_room, to_json, write_atomic
 from r3lbench.revisiting import PastRun
 from r3lbench.traces import RecordedGroup, read_groups, recorded_updates
 from r3lbench.valuing import BestValues, PolicyValues, Value, Valuer, choose
@@ -127,7 +126,7 @@ def run(config: CreditConfig) -> list[Measured]:
         raise BadConfig("name the folder of a run, e.g. r3lbench credit runs/webshop-r3l-tiny-s0")
     file = None if config.json is None else Path(config.json)
     if file is not None:
-        make_room(file)
+        make_room(file, FORMAT)
     # All are looked at before any is measured, which may take long.
     chosen = [(one := PastRun.open(Path(path)), choice(config, one)) for path in config.runs]
     measured = [measure(one, updates, config, console) for one, updates in chosen]
@@ -200,23 +199,6 @@ def choice(config: CreditConfig, of: PastRun) -> list[int]:
         if not chosen:
             raise BadConfig(f"--every {config.every}: no update of {of.path} is a multiple of it")
     return chosen
-
-
-def make_room(file: Path) -> None:
-    """Make sure that a file can be written.
-
-    Raises:
-        BadData: Something else is there, or its folder cannot be made.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        ours = not file.exists() or json.loads(file.read_bytes())["format"] == FORMAT
-    except (ValueError, KeyError, TypeError):
-        ours = False
-    except OSError as error:
-        raise BadData(f"{file} cannot be written: {error}") from error
-    if not ours:
-        raise BadData(f"{file} exists and was not made by this command; nothing was overwritten")
 
 
 # Words

@@ -28,7 +28,7 @@ from r3lbench.console import counting, make_console, summary_table, working
 from r3lbench.engines.engine import Sampling
 from r3lbench.errors import BadConfig, R3LBenchError, UnknownName
 from r3lbench.policies.finding import find_policy, is_run
-from r3lbench.recording import RunFolder, panels_json, provenance
+from r3lbench.recording import RunFolder, panels_json, privileges_json, provenance
 from r3lbench.registry import AGENTS, REFLECTORS
 from r3lbench.rollout.evaluation import Score, evaluate, summary
 from r3lbench.rollout.group import Rollout
@@ -370,7 +370,7 @@ def _manifest(config: EvaluateConfig, policy: Policy | None, panels: Mapping[str
         "env": next(iter(panels.values())).env,
         "panels": panels_json(panels),
         "policy": of,
-        "sees": {"agent": sorted(config.agent.sees)},
+        "sees": privileges_json(config.agent),
     }
 
 

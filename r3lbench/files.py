@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from r3lbench.errors import BadData
+
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write through a temporary file, flushed to disk before it takes the name."""
@@ -21,6 +23,23 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync(path.parent)
+
+
+def make_room(file: Path, form: str) -> None:
+    """Make sure that JSON of a format of ours can be written to a file.
+
+    Raises:
+        BadData: Something else is there, or its folder cannot be made.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        ours = not file.exists() or json.loads(file.read_bytes())["format"] == form
+    except (ValueError, KeyError, TypeError):
+        ours = False
+    except OSError as error:
+        raise BadData(f"{file} cannot be written: {error}") from error
+    if not ours:
+        raise BadData(f"{file} exists and was not made by this command; nothing was overwritten")
 
 
 def sync(path: Path) -> None:

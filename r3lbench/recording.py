@@ -12,6 +12,7 @@
     policy/              the trained policy as a Hugging Face folder
     result.json          the summary; its presence means that the run is complete
     SHA256SUMS           of every file but the checkpoints, as sha256sum writes and checks them
+    verification.json    what a verification came to, see ``verify``; outside the seal
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import r3lbench
+from r3lbench.agent import Agent, Sees
 from r3lbench.errors import BadCheckpoint, R3LBenchError
 from r3lbench.files import append_line, gzip_lines, sha256_of, to_json, write_atomic
+from r3lbench.registry import REFLECTORS
 from r3lbench.rollout.group import Attempt, Group
 from r3lbench.tasks import TaskPanel
 from r3lbench.tokens import Term
@@ -39,6 +42,8 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "gym
 _MANIFEST = "manifest.json"
 SEAL = "SHA256SUMS"
 """Digests of a complete record's files."""
+VERIFICATION = "verification.json"
+"""What was found out about a complete record later."""
 _GROWING = ("metrics.jsonl", "timings.jsonl", "evaluation.jsonl")
 
 
@@ -146,11 +151,14 @@ class RunFolder:
 
     def seal(self) -> None:
         """Write down the digest of every file, so that any later change shows."""
+        lines = [f"{sha256_of(self.path / name)}  {name}\n" for name in self.files()]
+        write_atomic(self.path / SEAL, "".join(lines).encode())
+
+    def files(self) -> list[str]:
+        """The files that a seal speaks of, sorted: all but itself, the checkpoints and what was found out later."""
         files = (file for file in self.path.rglob("*") if file.is_file() and not file.name.startswith("."))
         names = sorted(file.relative_to(self.path).as_posix() for file in files)
-        kept = [name for name in names if name != SEAL and not name.startswith("checkpoints/")]
-        lines = [f"{sha256_of(self.path / name)}  {name}\n" for name in kept]
-        write_atomic(self.path / SEAL, "".join(lines).encode())
+        return [name for name in names if name not in (SEAL, VERIFICATION) and not name.startswith("checkpoints/")]
 
     def offsets(self) -> dict[str, int]:
         """Sizes of the growing files, for a checkpoint."""
@@ -239,6 +247,12 @@ def panels_json(panels: Mapping[str, TaskPanel]) -> dict[str, Any]:
     }
 
 
+def privileges_json(agent: Agent, reflectors: Iterable[str] = ()) -> dict[str, list[Sees]]:
+    """What an agent and the reflectors of these names are given beyond observations, as recorded in a manifest."""
+    sees = {"agent": sorted(agent.sees)}
+    return sees | {f"reflector {name}": sorted(REFLECTORS.load(name).sees) for name in reflectors}
+
+
 def provenance() -> dict[str, Any]:
     """Where and with what a run is made."""
     import torch  # takes a second, which those who only read records need not wait for
@@ -247,7 +261,7 @@ def provenance() -> dict[str, Any]:
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "r3lbench": r3lbench.__version__,
-        "revision": _revision(),
+        "revision": revision(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "hardware": {
@@ -268,7 +282,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _revision() -> str | None:
+def revision() -> str | None:
     """Git revision of the checkout this package runs from, with ``+`` when it has changes; None outside of one."""
     source = Path(__file__).resolve().parent
     git = ["git", "-C", str(source)]

@@ -32,8 +32,7 @@ from r3lbench.console import RunProgress, before_after, make_console, summary_ta
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
 from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
-from r3lbench.recording import SEAL, RunFolder, panels_json, provenance
-from r3lbench.registry import REFLECTORS
+from r3lbench.recording import SEAL, RunFolder, panels_json, privileges_json, provenance
 from r3lbench.rollout.workers import EnvSource
 from r3lbench.training.learner import Optimiser
 from r3lbench.training.trainer import Settings, Trainer
@@ -221,8 +220,6 @@ def export(folder: Path, policy: Policy) -> None:
 
 
 def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
-    sees = {"agent": sorted(config.agent.sees)}
-    sees |= {f"reflector {name}": sorted(REFLECTORS.load(name).sees) for name in config.method.reflectors}
     values = configuration.dump(config)
     # Where the record lies is no part of it: it may be moved and published.
     del values["resume"], values["out"], values["ablate"]
@@ -232,7 +229,7 @@ def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> d
         "env": next(iter(panels.values())).env,
         "panels": panels_json(panels),
         "policy": policy.to_json(),
-        "sees": sees,
+        "sees": privileges_json(config.agent, config.method.reflectors),
     }
 
 

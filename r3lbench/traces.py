@@ -69,6 +69,8 @@ class RecordedReflection(_Read):
     """Key of the attempt."""
     valid: bool
     pivot: int | None
+    turns: tuple[int, ...] | None = None
+    """Nodes of what the model wrote; None where it wrote nothing."""
 
 
 class RecordedTerm(_Read):
@@ -114,6 +116,7 @@ class RecordedGroup(_Read):
                 raise ValueError(f"a reflection on {reflection.of} names a step that the attempt does not have")
         nodes = [node for attempt in self.attempts for turn in attempt.turns for node in turn]
         nodes += [node for term in self.terms for node in (*term.turns, *term.sampled_in)]
+        nodes += [node for reflection in self.reflections for node in reflection.turns or ()]
         if nodes and not 0 <= min(nodes) <= max(nodes) < len(self.segments):
             raise ValueError("a turn's tokens are not there")
         if any(len(term.turns) != len(term.sampled_in) for term in self.terms):
@@ -164,17 +167,34 @@ def read_groups(folder: RunFolder, update: int) -> Iterator[RecordedGroup]:
         BadCheckpoint: The file cannot be read, or a group in it does not hold together.
     """
     file = folder.path / "trees" / f"u{update:06d}.jsonl.gz"
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(read_lines(file), start=1):
         try:
-            yield RecordedGroup.model_validate_json(line)
-        except ValidationError as error:
-            first: Any = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            reason = f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
-            raise BadCheckpoint(f"{file}, line {number}: {reason}") from error
+            yield parse_group(line)
+        except BadCheckpoint as error:
+            raise BadCheckpoint(f"{file}, line {number}: {error}") from error
 
 
-def _lines(file: Path) -> list[bytes]:
+def parse_group(line: bytes) -> RecordedGroup:
+    """A group from its line.
+
+    Raises:
+        BadCheckpoint: It does not hold together, and why.
+    """
+    try:
+        return RecordedGroup.model_validate_json(line)
+    except ValidationError as error:
+        first: Any = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, ")
+        raise BadCheckpoint(reason) from error
+
+
+def read_lines(file: Path) -> list[bytes]:
+    """The lines of an update's file, a group each.
+
+    Raises:
+        BadCheckpoint: The file cannot be read.
+    """
     try:
         return gzip.decompress(file.read_bytes()).splitlines()
     except OSError as error:
