@@ -261,6 +261,14 @@ def dump(config: BaseModel) -> dict[str, Any]:
     return values
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their paths, as flags name them: ``{"budget": {"updates": 3}}`` is ``{"budget.updates": 3}``."""
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        leaves |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return leaves
+
+
 class Strict(BaseModel):
     """Base of the commands' models."""
 

@@ -198,9 +198,9 @@ def read(folder: RunFolder) -> Record:
         BadCheckpoint: It is damaged, or contradicts itself; the message names the file.
     """
     path = folder.path
-    manifest = _validated(Manifest, folder.manifest, path / "manifest.json")
-    result = _validated(Result, folder.result, path / "result.json")
-    lines = _validated(list[_Line], folder.evaluations(), path / "evaluation.jsonl")
+    manifest = validated(Manifest, folder.manifest, path / "manifest.json")
+    result = validated(Result, folder.result, path / "result.json")
+    lines = validated(list[_Line], folder.evaluations(), path / "evaluation.jsonl")
     if not isinstance(manifest.config.get("seed"), int):
         raise BadCheckpoint(f"{path / 'manifest.json'} is damaged: config.seed is missing")
     panels: dict[tuple[str, str], Panel] = {}
@@ -223,7 +223,7 @@ def read(folder: RunFolder) -> Record:
     wanted = manifest.config.get("evaluation", {}).get("tasks") or manifest.panels[split].tasks
     if count != min(wanted, manifest.panels[split].tasks):
         raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: {count} of {wanted} tasks evaluated")
-    updates = _validated(list[_Update], folder.metrics(), path / "metrics.jsonl")
+    updates = validated(list[_Update], folder.metrics(), path / "metrics.jsonl")
     return Record(path.as_posix(), manifest, result, split, count, panels, _learning(updates))
 
 
@@ -281,7 +281,12 @@ def _panel(lines: Sequence[_Line], file: Path) -> tuple[str, Panel]:
     return split, panel
 
 
-def _validated(model: Any, value: Any, file: Path) -> Any:
+def validated(model: Any, value: Any, file: Path) -> Any:
+    """JSON values of a record as what they should be.
+
+    Raises:
+        BadCheckpoint: They are not; the message names the file and the place in it.
+    """
     try:
         return TypeAdapter(model).validate_python(value)
     except ValidationError as error:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from r3lbench import ablation
-from r3lbench.config import plugin_model
+from r3lbench.config import dotted, plugin_model
 from r3lbench.errors import UnknownName
 from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, Registry
 from r3lbench.results import LEARNING, MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
@@ -219,7 +219,7 @@ def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[s
     members: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         method = record.method or {}
-        name, switches = _called(method)
+        name, switches = called(method)
         switches |= {name: settings[record.path].get(name) for name in varied}
         key = _text([name, switches])
         labels[key] = name, switches
@@ -233,7 +233,7 @@ def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[s
     ]
 
 
-def _called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """A method's name, which is that of an ablation where its paper gave it one, and its other switches."""
     name, switches = str(method.get("name")), non_default(BASELINES, method)
     known = BASELINES.load(name).ablations if name in BASELINES.names() else {}
@@ -350,16 +350,9 @@ def _settings(record: Record) -> dict[str, Any]:
     """What else may influence learning, by dotted name."""
     return {
         name: value
-        for name, value in _flat(record.config).items()
+        for name, value in dotted(record.config).items()
         if name.split(".")[0] not in _ELSEWHERE and name not in _WITHOUT_EFFECT
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def non_default(registry: Registry[Any], values: Mapping[str, Any] | None) -> dict[str, Any]:
