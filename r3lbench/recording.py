@@ -32,6 +32,7 @@ import r3lbench
 from r3lbench.agent import Agent, Sees
 from r3lbench.errors import BadCheckpoint, R3LBenchError
 from r3lbench.files import append_line, gzip_lines, sha256_of, to_json, write_atomic
+from r3lbench.locking import LOCK
 from r3lbench.registry import REFLECTORS
 from r3lbench.rollout.group import Attempt, Group
 from r3lbench.tasks import TaskPanel
@@ -75,8 +76,9 @@ class RunFolder:
         Raises:
             R3LBenchError: The folder holds something already.
         """
-        # A manifest that a kill left half-written is no record.
-        if path.exists() and not (path.is_dir() and {file.name for file in path.iterdir()} <= {f".{_MANIFEST}.tmp"}):
+        # A manifest that a kill left half-written is no record, and neither is a lock.
+        none = {f".{_MANIFEST}.tmp", LOCK}
+        if path.exists() and not (path.is_dir() and {file.name for file in path.iterdir()} <= none):
             raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
 
     @classmethod

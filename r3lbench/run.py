@@ -31,6 +31,7 @@ from r3lbench.config import (
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
+from r3lbench.locking import locked
 from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
 from r3lbench.recording import SEAL, RunFolder, panels_json, privileges_json, provenance
 from r3lbench.rollout.workers import EnvSource
@@ -160,7 +161,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     progress = RunProgress(console)
     # Before anything is written: a policy that cannot be trained is found out here.
     trainer = build(config, folder, policy, progress)
-    with closing(trainer.envs):
+    with closing(trainer.envs), locked(path):
         if config.resume is None:
             RunFolder.create(path, _manifest(config, policy, panels))
         by = f", policy {source.name}, seed {config.seed}"
@@ -171,9 +172,9 @@ def run(config: RunConfig) -> dict[str, Any]:
             if config.resume is not None:
                 trainer.resume()
             result = trainer.run()
-    export(folder.path / "policy", policy)
-    # Last, because its presence means that nothing is missing.
-    folder.write_result(result)
+        export(folder.path / "policy", policy)
+        # Last, because its presence means that nothing is missing.
+        folder.write_result(result)
     updates = f"{result['updates']} update{'' if result['updates'] == 1 else 's'}"
     spent = f"{updates}, {result['seconds']:.0f} s of training"
     title = f"{config.method.name} on {held_out.env}: {spent}"

@@ -1,337 +1,266 @@
-"""``python -m r3lbench.sweep PLAN.toml``: methods x environments x seeds as runs of their own, side by side.
+"""``python -m r3lbench.sweep --methods grpo r3l --envs webshop --seeds 3``: a comparison, as runs side by side.
 
-A plan is a file, so that a comparison can be published with its results. Settings of runs stand in tables, later ones
-winning: ``[run]`` for all, ``[env.NAME]``, ``[method.NAME]``. With a ``[tune]`` table every method first gets the value
-of one setting that is best for it on each environment's validation split, by the same grid for all. Every run is a
-process with a folder and a log; complete ones are left as they are, broken ones are resumed, and one that fails does
-not stop the others.
+What is compared stands in flags, or in a plan (`r3lbench.plans`), which can be published with its results:
+``python -m r3lbench.sweep PLAN.toml``. Every flag that is not the sweep's own is one of every run. Complete runs are
+left as they are and broken ones are resumed, so the same command goes on where it stood; a run that fails stops no
+other, and is listed at the end with its log.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
+import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import product
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from r3lbench import ablation
 from r3lbench import config as configuration
-from r3lbench import evaluate as evaluating
-from r3lbench import run as running
-from r3lbench.config import Strict
+from r3lbench.config import BudgetConfig, Strict
 from r3lbench.console import make_console
 from r3lbench.errors import BadConfig, R3LBenchError
-from r3lbench.evaluate import EvaluateConfig
-from r3lbench.files import to_json, write_atomic
+from r3lbench.launching import Launcher, LocalLauncher, RayLauncher, Run, State, carry_out
+from r3lbench.plans import TUNING, Job, Plan, choose, jobs, tuning_jobs
 from r3lbench.recording import RunFolder
-from r3lbench.registry import BASELINES
+from r3lbench.rollout.meter import Meter
+from r3lbench.training import schedule
 
 PROG = "r3lbench sweep"
-_TUNING = "tuning"
-_UNRECORDED = ("resume", "out", "ablate", "quiet", "config")
-"""Settings of a run that say nothing of what it learns."""
-
-Settings = Mapping[str, Any]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tuning(_Table):
-    """How one setting is chosen for every method on every environment."""
-
-    setting: str = "optimiser.lr"
-    """Its path."""
-    values: tuple[float, ...] = Field(min_length=1)
-    """The grid, the same for all; the earlier of equally good ones is taken."""
-    splits: dict[str, str]
-    """Validation split by environment; never the one that results are measured on."""
-    seed: int = 1000
-    """Of the tuning runs."""
-    mode: str = "sampled"
-    measure: str = "score"
-    """What is best: the mean of this over the validation panel after training."""
-    run: dict[str, Any] = {}
-    """Further settings of tuning runs."""
-    env: dict[str, dict[str, Any]] = {}
-    """The same by environment."""
-
-
-class Plan(_Table):
-    """A comparison."""
-
-    methods: tuple[str, ...] = Field(min_length=1)
-    envs: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    agents: tuple[str, ...] = ()
-    """Agents without a model that are evaluated on every environment: floor and ceiling."""
-    ablations: dict[str, dict[str, tuple[str, ...]]] = {}
-    """By environment and method the names of ablations to run as well, or ``all``; they keep the method's tuning."""
-    run: dict[str, Any] = {}
-    """Settings of every run, named like its flags."""
-    env: dict[str, dict[str, Any]] = {}
-    """Settings of the runs on one environment."""
-    method: dict[str, dict[str, Any]] = {}
-    """Settings of the runs of one method."""
-    tune: Tuning | None = None
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        """A plan from a TOML file.
-
-        Raises:
-            BadConfig: What is wrong with it.
-        """
-        plan: Plan = configuration.validate(cls, configuration.read_toml(path, str(path)), str(path))
-        return plan
-
-
-@dataclass(frozen=True)
-class Job:
-    """A record to be made.
-
-    Attributes:
-        name: Of its folder.
-        command: The module that makes it, ``run`` or ``evaluate``.
-        settings: By path, what its flags say.
-    """
-
-    name: str
-    command: Any
-    settings: Settings
-
-    @property
-    def flags(self) -> list[str]:
-        """As the command takes them."""
-        flags = []
-        for path, value in self.settings.items():
-            values = value if isinstance(value, list | tuple) else [value]
-            flags += [f"--{path.replace('_', '-')}", *map(str, values)]
-        return flags
+_LATEST = 10
+"""So many complete runs are shown on a terminal beside those that are under way."""
 
 
 class SweepConfig(Strict):
-    """Settings of a sweep."""
+    """Settings of a sweep. All other flags are those of every run."""
 
     plan: tuple[str, ...] = ()
     """The plan's file. May stand without the flag."""
+    methods: tuple[str, ...] = ()
+    """Methods, in place of the plan's."""
+    envs: tuple[str, ...] = ()
+    """Environments, in place of the plan's."""
+    seeds: int | None = Field(None, ge=1)
+    """How many seeds, from 0 on, in place of the plan's; 3 without a plan."""
+    agents: tuple[str, ...] = ()
+    """Agents without a model to evaluate on every environment, in place of the plan's: floor and ceiling."""
     out: str = "runs/sweep"
     """Folder of all runs."""
     jobs: int = Field(0, ge=0)
     """Runs side by side; 0: one for every core."""
-    only: tuple[str, ...] = ()
-    """Only these environments of the plan."""
+    launcher: Literal["local", "ray"] = "local"
+    """local: processes here. ray: tasks of the cluster in RAY_ADDRESS, or of one started here."""
+    cpus: float = Field(1, gt=0)
+    """Cores that Ray sets aside for a run."""
+    gpus: float = Field(0, ge=0)
+    """GPUs that Ray sets aside for a run; may be a fraction."""
     dry_run: bool = False
-    """Print the runs and do nothing."""
+    """Print the runs and what they may cost, and do nothing."""
     quiet: bool = False
     """Print nothing but errors."""
 
 
-def parse(argv: Sequence[str]) -> SweepConfig:
-    """A sweep's configuration from flags."""
+def parse(argv: Sequence[str]) -> tuple[SweepConfig, list[str]]:
+    """A sweep's configuration, and the flags of its runs."""
+    own, further = _divided(argv)
     parsed: SweepConfig = configuration.parse(
         SweepConfig,
-        argv,
+        own,
         names={},
         prog=PROG,
-        description="Run every method of a plan on every environment with every seed, side by side.",
+        description="Run methods on environments with several seeds, side by side. Further flags are those of every "
+        "run: see r3lbench run --help.",
         positional="plan",
     )
-    if len(parsed.plan) != 1:
-        raise BadConfig("a sweep carries out one plan: r3lbench sweep PLAN.toml")
-    return parsed
+    return parsed, further
 
 
-def tuning_jobs(plan: Plan) -> Iterator[tuple[str, str, float, Job]]:
-    """(environment, method, value, run) for every cell of the grid."""
-    tune = plan.tune
-    if tune is None:
-        return
-    for env, method, value in product(plan.envs, plan.methods, tune.values):
-        if env not in tune.splits:
-            raise BadConfig(f"the plan's [tune.splits] names no validation split for {env}")
-        settings = {
-            "method": method,
-            **_settings(plan, env, method),
-            **_flat(tune.run),
-            **_flat(tune.env.get(env, {})),
-            "evaluation.split": tune.splits[env],
-            "seed": tune.seed,
-            tune.setting: value,
-        }
-        yield env, method, value, Job(f"{env}-{method}-{value:g}", running, settings)
+def _divided(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The sweep's own flags, and those of its runs, each with their values."""
+    ours = {name.replace("_", "-") for name in SweepConfig.model_fields} | {"help"}
+    own: list[str] = []
+    further: list[str] = []
+    target = own
+    for argument in argv:
+        if argument.startswith("-"):
+            name = argument.lstrip("-").partition("=")[0].replace("_", "-")
+            target = own if name in ours or not argument.startswith("--") else further
+        target.append(argument)
+    return own, further
 
 
-def jobs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Job]:
-    """The runs of a plan, seed by seed, so that every method is known a little before any is known well.
-
-    Args:
-        plan: The plan.
-        chosen: By environment and method the value that tuning found; empty where nothing was tuned.
-    """
-    for env, agent in product(plan.envs, plan.agents):
-        settings = _of_evaluation({"agent": agent, **_settings(plan, env)})
-        yield Job(f"{env}-{agent}", evaluating, settings)
-    for seed, env, method in product(plan.seeds, plan.envs, plan.methods):
-        tuned = {} if plan.tune is None else {plan.tune.setting: chosen[env][method]}
-        settings = {"method": method, **_settings(plan, env, method), **tuned, "seed": seed}
-        yield Job(f"{env}-{method}-s{seed}", running, settings)
-        whole = BASELINES.load(method)()
-        asked = plan.ablations.get(env, {}).get(method, ())
-        for name in ablation.variants(whole, asked):
-            if name != ablation.FULL:
-                switches = {f"method.{key}": value for key, value in type(whole).ablations[name].items()}
-                label = f"{env}-{method}-{ablation.slug(name)}-s{seed}"
-                yield Job(label, running, {**settings, **switches})
-
-
-def choose(plan: Plan, out: Path) -> dict[str, dict[str, float]]:
-    """The best value by environment and method, from complete tuning runs; all measurements go into a file.
+def plan_of(config: SweepConfig, flags: Sequence[str]) -> Plan:
+    """The plan, as the flags change it.
 
     Raises:
-        BadConfig: A tuning run is missing.
+        BadConfig: There is none, or it is wrong.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for env, method, value, job in tuning_jobs(plan):
-        assert plan.tune is not None
-        result = RunFolder(out / _TUNING / job.name).result
-        if result is None:
-            raise BadConfig(f"{out / _TUNING / job.name} is not complete, so nothing can be chosen; see its log")
-        measured = result["evaluation"]["after"][plan.tune.mode][plan.tune.measure]
-        found.setdefault(env, {}).setdefault(method, {})[f"{value:g}"] = measured
-    chosen = {
-        env: {method: float(max(values, key=values.__getitem__)) for method, values in methods.items()}
-        for env, methods in found.items()
+    if len(config.plan) > 1:
+        raise BadConfig(f"a sweep carries out one plan, not {len(config.plan)}: {', '.join(config.plan)}")
+    changes: dict[str, Any] = {
+        name: list(given) for name in ("methods", "envs", "agents") if (given := getattr(config, name))
     }
-    if found:
-        write_atomic(out / "tuning.json", to_json({"measured": found, "chosen": chosen}, indent=2))
-    return chosen
+    changes |= {} if config.seeds is None else {"seeds": list(range(config.seeds))}
+    changes |= {"flags": list(flags)} if flags else {}
+    if config.plan:
+        written = Plan.read(Path(config.plan[0])).model_dump(mode="json")
+        plan: Plan = configuration.validate(Plan, {**written, **changes}, config.plan[0])
+        return plan
+    if missing := [name for name in ("methods", "envs") if name not in changes]:
+        raise BadConfig(f"what is to be run? Give a plan's file, or --{' and --'.join(missing)}")
+    made: Plan = configuration.validate(Plan, changes, "the sweep")
+    return made
 
 
-def run(config: SweepConfig) -> list[str]:
-    """Carry out a plan; returns the names of runs that failed.
+def run(config: SweepConfig, flags: Sequence[str] = ()) -> list[Run]:
+    """Carry out a sweep; returns the runs that failed.
 
     Raises:
         R3LBenchError: The plan, or a setting in it, is wrong; found out before anything is begun.
     """
     console = make_console(quiet=config.quiet)
-    plan = Plan.read(Path(config.plan[0]))
-    if unknown := set(config.only) - set(plan.envs):
-        raise BadConfig(f"--only {', '.join(sorted(unknown))}: the plan has {', '.join(plan.envs)}")
-    if config.only:
-        plan = plan.model_copy(update={"envs": tuple(env for env in plan.envs if env in config.only)})
-    out = Path(config.out)
+    plan, out = plan_of(config, flags), Path(config.out)
     # Whatever is chosen, these are the names and the flags: a mistake shows now.
     first = {} if plan.tune is None else {env: dict.fromkeys(plan.methods, plan.tune.values[0]) for env in plan.envs}
     tuning, planned = [job for *_, job in tuning_jobs(plan)], list(jobs(plan, first))
-    for job in [*tuning, *planned]:
-        job.command.parse(job.flags)
+    budgets = [job.command.parse(job.flags) for job in [*tuning, *planned]]
     console.print(f"{len(tuning)} runs to tune with, {len(planned)} runs to compare")
     if config.dry_run:
         for job in [*tuning, *planned]:
-            console.print(Text(f"{job.name}: python -m {job.command.__name__} {' '.join(job.flags)}"))
+            said = f"{job.name}: python -m {job.command.__name__} {shlex.join(job.flags)}"
+            console.print(Text(said), soft_wrap=True)
+        console.print(Text(f"at most {_cost([of.budget for of in budgets if hasattr(of, 'budget')])} in all"))
         return []
-    workers = config.jobs or os.cpu_count() or 1
-    failed = carry_out(tuning, out / _TUNING, workers, console)
+    slots = config.jobs or os.cpu_count() or 1
+    launcher: Launcher = LocalLauncher()
+    if config.launcher == "ray":
+        launcher = RayLauncher(slots, cpus=config.cpus, gpus=config.gpus)
+    try:
+        failed = _carry_out(tuning, out / TUNING, launcher, slots, console)
+        if not failed:
+            failed = _carry_out(list(jobs(plan, choose(plan, out))), out, launcher, slots, console)
+    finally:
+        launcher.close()
+    for one in failed:
+        said = f"{one.job.name} failed with exit status {one.status}; see {one.log}"
+        print(f"{PROG}: {said}, and give the same command to go on", file=sys.stderr)
     if not failed:
-        failed = carry_out(list(jobs(plan, choose(plan, out))), out, workers, console)
-    for name in failed:
-        print(f"{PROG}: {name} failed; see {out / name}.log, and call the sweep again to go on", file=sys.stderr)
+        console.print(Text(f"recorded in {out}; compare: python -m r3lbench.leaderboard {out}"))
     return failed
 
 
-def carry_out(todo: Sequence[Job], out: Path, workers: int, console: Any) -> list[str]:
-    """Make runs side by side; returns the names of those that failed, below ``out``'s parent or ``out``."""
-    if todo:
-        out.mkdir(parents=True, exist_ok=True)
-    waiting = [job for job in todo if not _is_complete(job, out / job.name)]
-    done = len(todo) - len(waiting)
-    failed = []
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for job, status in zip(waiting, pool.map(lambda job: _make(job, out / job.name), waiting), strict=True):
-                done += 1
-                if status:
-                    failed.append(job.name if out.name != _TUNING else f"{_TUNING}/{job.name}")
-                console.print(Text(f"{done}/{len(todo)}  {job.name}  {_summary(out / job.name, status)}"))
-        except KeyboardInterrupt:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return failed
+def _carry_out(todo: Sequence[Job], out: Path, launcher: Launcher, slots: int, console: Console) -> list[Run]:
+    runs = [Run(job, out / job.name) for job in todo]
+    with Board(console) as board:
+        return carry_out(runs, launcher, slots, board.show)
 
 
-def _make(job: Job, folder: Path) -> int:
-    begun = (folder / "manifest.json").is_file()
-    flags = ["--resume", str(folder)] if begun else [*job.flags, "--out", str(folder)]
-    with folder.with_name(f"{folder.name}.log").open("ab") as log:
-        command = [sys.executable, "-m", job.command.__name__, *flags]
-        return subprocess.run(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False).returncode
+def _cost(budgets: Sequence[BudgetConfig]) -> str:
+    """What runs may spend together, by kind of budget; each stops at the first of its limits."""
+    totals: Counter[str] = Counter()
+    for budget in budgets:
+        totals.update({name: limit for name, limit in budget.model_dump().items() if limit is not None})
+    return ", ".join(f"{totals[name]:,} {name.replace('_', ' ')}" for name in sorted(totals)) or "nothing"
 
 
-def _is_complete(job: Job, folder: Path) -> bool:
-    """Whether a run is done; one of other settings in its place is refused."""
-    if not (folder / "manifest.json").is_file():
-        return False
-    recorded = RunFolder(folder)
-    wanted, found = configuration.dump(job.command.parse(job.flags)), recorded.manifest["config"]
-    for name in sorted(found.keys() & wanted.keys() - set(_UNRECORDED)):
-        if wanted[name] != found[name]:
-            raise BadConfig(
-                f"{folder} was made with other settings ({name}: {found[name]}, now {wanted[name]}); give another "
-                "--out, or move it away"
-            )
-    return recorded.result is not None
+# What a person sees
 
 
-def _summary(folder: Path, status: int) -> str:
-    if status:
-        return f"failed with exit status {status}"
-    result = RunFolder(folder).result
+class Board:
+    """A table of all runs on a terminal, a line for every run that has ended elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: set[str] = set()
+        self._looked = 0.0
+        shown = console.is_terminal and not console.quiet
+        self._live = Live(console=console, auto_refresh=False) if shown else None
+
+    def __enter__(self) -> Board:
+        """Begin to show."""
+        context: AbstractContextManager[Any] = nullcontext() if self._live is None else self._live
+        context.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Leave the last table standing."""
+        if self._live is not None:
+            self._live.__exit__(*error)
+
+    def show(self, runs: Sequence[Run]) -> None:
+        """Take note of where all runs stand."""
+        ended = [run for run in runs if run.state in (State.DONE, State.FAILED)]
+        if self._live is None:
+            for run in ended:
+                if run.job.name not in self._told:
+                    self._told.add(run.job.name)
+                    self._console.print(Text(f"{len(self._told)}/{len(runs)}  {run.job.name}  {summary(run)}"))
+        elif time.monotonic() - self._looked > 1 or len(ended) == len(runs):
+            # The files of all runs under way are read for it.
+            self._looked = time.monotonic()
+            self._live.update(_table(runs), refresh=True)
+
+
+def _table(runs: Sequence[Run]) -> Group:
+    counts = Counter(run.state for run in runs)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("run", "state", "budget", "updates", "success", ""):
+        table.add_column(column, justify="right" if column in ("budget", "updates", "success") else "left")
+    done = [run for run in runs if run.state is State.DONE]
+    active = [run for run in runs if run.state in (State.RUNNING, State.ELSEWHERE, State.FAILED)]
+    for run in [*done[-_LATEST:], *active]:
+        styles = {State.DONE: "dim", State.FAILED: "red"}
+        table.add_row(run.job.name, run.state.value, *_standing(run), style=styles.get(run.state, ""))
+    words = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    return Group(table, Text(words))
+
+
+def _standing(run: Run) -> tuple[str, str, str, str]:
+    """Share of the budget, updates and success so far, and words."""
+    if run.state in (State.DONE, State.FAILED):
+        return "", "", "", summary(run)
+    if not (run.folder / "manifest.json").is_file():
+        return "", "", "", ""
+    folder = RunFolder(run.folder)
+    metrics = folder.metrics()
+    if not metrics:
+        return "0 %", "0", "", ""
+    meter = Meter()
+    meter.load_json(metrics[-1]["cost"])
+    seconds = sum(line["explore"] + line["learn"] for line in folder.timings())
+    limits = BudgetConfig.model_validate(folder.manifest["config"]["budget"])
+    used = schedule.progress(schedule.shares(limits, updates=len(metrics), meter=meter, seconds=seconds))
+    return f"{100 * used:.0f} %", f"{len(metrics)}", f"{100 * metrics[-1]['explore']['success']:.0f} %", ""
+
+
+def summary(run: Run) -> str:
+    """What came of a run that has ended."""
+    if run.state is State.FAILED:
+        return f"failed with exit status {run.status}"
+    result = RunFolder(run.folder).result
     assert result is not None
     means = [f"{mode} {measured['score']:.3f}" for mode, measured in result["evaluation"]["after"].items()]
     return f"score {', '.join(means)} after {result['updates']} updates and {result['seconds']:.0f} s of training"
 
 
-def _settings(plan: Plan, env: str, method: str = "") -> dict[str, Any]:
-    tables = (plan.run, plan.env.get(env, {}), plan.method.get(method, {}))
-    return {"env": env} | {path: value for table in tables for path, value in _flat(table).items()}
-
-
-def _of_evaluation(settings: Settings) -> dict[str, Any]:
-    """What an evaluation takes of a run's settings: what is measured stands in no table of its own there."""
-    named = {path.removeprefix("evaluation."): value for path, value in settings.items()}
-    known = EvaluateConfig.model_fields
-    return {path: value for path, value in named.items() if path.partition(".")[0] in known}
-
-
-def _flat(table: Settings, prefix: str = "") -> dict[str, Any]:
-    """Settings by path."""
-    leaves: dict[str, Any] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            leaves |= _flat(value, f"{prefix}{name}.")
-        else:
-            leaves[f"{prefix}{name}"] = value
-    return leaves
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     try:
-        return 1 if run(parse(sys.argv[1:] if argv is None else argv)) else 0
+        config, flags = parse(sys.argv[1:] if argv is None else argv)
+        return 1 if run(config, flags) else 0
     except R3LBenchError as error:
         return configuration.fail(error, PROG)
     except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; call it again to go on", file=sys.stderr)
+        print(f"{PROG}: interrupted; give the same command to go on", file=sys.stderr)
         return 130
 
 

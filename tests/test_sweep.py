@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,12 @@ from typing import Any
 import pytest
 
 import tests.toy  # noqa: F401 - registers the environment
-from r3lbench import sweep
+from r3lbench import launching
+from r3lbench.errors import R3LBenchError
+from r3lbench.locking import is_locked, locked
+from r3lbench.plans import Plan, choose, jobs, tuning_jobs
 from r3lbench.recording import RunFolder
-from r3lbench.sweep import Plan, choose, jobs, main, tuning_jobs
+from r3lbench.sweep import main
 from tests.recorded import record
 
 PLAN = """\
@@ -130,19 +136,20 @@ def test_one_failure_stops_no_other_and_is_named_with_its_log(
     (out / "toy-grpo-s0" / "mine.txt").write_text("not a run")
     assert main([str(plan), "--out", str(out), "--jobs", "2", "--quiet"]) == 1
     assert all(RunFolder(out / name).result for name in NAMES if name != "toy-grpo-s0")
-    assert f"toy-grpo-s0 failed; see {out}/toy-grpo-s0.log" in capsys.readouterr().err
+    said = f"toy-grpo-s0 failed with exit status 2; see {out}/toy-grpo-s0.log, and give the same command to go on"
+    assert said in capsys.readouterr().err
     assert "is not empty" in (out / "toy-grpo-s0.log").read_text()
 
 
 def test_tuning_comes_before_what_it_is_for(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def make(job: Any, folder: Path) -> int:
-        made.append(job.name)
-        record(folder, [float(job.settings["optimiser.lr"] == 0.002)] * 4)
-        return 0
+    def start(run: launching.Run, launcher: Any) -> None:
+        made.append(run.job.name)
+        record(run.folder, [float(run.job.settings["optimiser.lr"] == 0.002)] * 4)
+        run.state = launching.State.DONE
 
-    monkeypatch.setattr(sweep, "_make", make)
+    monkeypatch.setattr(launching.Run, "start", start)
     plan = write(TUNE)
     plan.write_text(plan.read_text().replace('agents = ["oracle"]', ""))
     assert main([str(plan), "--out", str(tmp_path / "out"), "--jobs", "1", "--quiet"]) == 0
@@ -186,9 +193,164 @@ def test_records_of_other_settings_are_not_taken_for_the_plans(
     assert f"{out}/toy-r3l-s0 was made with other settings (" in capsys.readouterr().err
 
 
-def test_a_dry_run_prints_the_commands(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(write()), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+def test_a_dry_run_prints_the_commands_and_what_they_may_cost(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--budget.generated-tokens", "50", "--seeds", "3", "--envs", "toy"]
+    assert main([str(write()), "--out", str(tmp_path / "out"), "--dry-run", *flags]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "0 runs to tune with, 7 runs to compare"
-    assert "toy-r3l-s1: python -m r3lbench.run --method r3l --env toy" in "\n".join(lines)
+    assert lines[0] == "0 runs to tune with, 10 runs to compare"
+    assert "toy-r3l-s2: python -m r3lbench.run --method r3l --env toy" in "\n".join(lines)
+    assert lines[-1] == "at most 450 generated tokens, 9 updates in all"
     assert not (tmp_path / "out").exists()
+
+
+def test_flags_are_a_plan_and_win_over_one(
+    write: Write, toy_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write()
+    flags = ["--methods", "grpo", "r3l", "--envs", "toy", "--seeds", "1", "--out", str(tmp_path / "out"), "--dry-run"]
+    flags += ["--policy", str(toy_policy)]
+    assert main([*flags, "--optimiser.lr", "0.125", "--method.group-size", "2"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("toy-")]
+    commands = [f"toy-{name}-s0: python -m r3lbench.run --method {name} --env toy --seed 0" for name in ("grpo", "r3l")]
+    said = f"--policy {toy_policy} --optimiser.lr 0.125 --method.group-size 2"
+    assert lines == [f"{command} {said}" for command in commands]
+    assert main([str(tmp_path / "plan.toml"), *flags, "--optimiser.lr", "0.125"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "-grpo-" in line]
+    assert lines[0].endswith(f"--optimiser.lr 0.5 --seed 0 --policy {toy_policy} --optimiser.lr 0.125")
+    assert main(["--methods", "grpo", "--dry-run"]) == 2
+    assert "Give a plan's file, or --envs" in capsys.readouterr().err
+    assert main([*flags, "--optimiser.rate", "1"]) == 2
+    assert "--optimiser.rate" in capsys.readouterr().err
+
+
+class Scripted:
+    """A launcher whose processes end with these statuses, one after another, by name of the run."""
+
+    def __init__(self, statuses: dict[str, list[int]]) -> None:
+        self.statuses = statuses
+        self.commands: list[tuple[str, bool]] = []
+
+    def start(self, command: Any, log: Path) -> Any:
+        name = log.stem
+        self.commands.append((name, "--resume" in command))
+        status = self.statuses[name].pop(0)
+        folder = log.with_suffix("")
+        if not (folder / "manifest.json").exists():
+            record(folder, [1.0] * 4, complete=False)
+        if status == 0:
+            RunFolder(folder).write_result({"updates": 3, "evaluation": {"after": {}}, "seconds": 1.0})
+
+        class Ended:
+            def poll(self) -> int:
+                return status
+
+            def interrupt(self) -> None:
+                raise AssertionError("it has ended")
+
+        return Ended()
+
+    def close(self) -> None:
+        pass
+
+
+def carried_out(write: Write, out: Path, statuses: dict[str, list[int]]) -> tuple[Scripted, list[launching.Run]]:
+    plan = Plan.read(write()).model_copy(update={"agents": (), "ablations": {}, "seeds": (0,)})
+    launcher = Scripted(statuses)
+    runs = [launching.Run(job, out / job.name) for job in jobs(plan, {})]
+    return launcher, launching.carry_out(runs, launcher, 1, lambda _: None)
+
+
+def test_a_run_that_was_killed_is_resumed_and_one_that_failed_is_not(write: Write, tmp_path: Path) -> None:
+    statuses = {"toy-grpo-s0": [-9, 143, 0], "toy-r3l-s0": [1]}
+    launcher, failed = carried_out(write, tmp_path, statuses)
+    assert launcher.commands == [
+        ("toy-grpo-s0", False),
+        ("toy-grpo-s0", True),
+        ("toy-grpo-s0", True),
+        ("toy-r3l-s0", False),
+    ]
+    assert [(run.job.name, run.status) for run in failed] == [("toy-r3l-s0", 1)]
+
+
+def test_a_run_that_is_killed_without_getting_on_is_given_up(write: Write, tmp_path: Path) -> None:
+    launcher, failed = carried_out(write, tmp_path, {"toy-grpo-s0": [-9] * 9, "toy-r3l-s0": [0]})
+    assert [run.job.name for run in failed] == ["toy-grpo-s0"]
+    assert [name for name, _ in launcher.commands].count("toy-grpo-s0") == 4
+
+
+def test_a_run_that_another_process_writes_is_waited_for(write: Write, tmp_path: Path) -> None:
+    shown: list[list[str]] = []
+    plan = Plan.read(write()).model_copy(update={"agents": (), "ablations": {}, "seeds": (0,)})
+    runs = [launching.Run(job, tmp_path / job.name) for job in jobs(plan, {})]
+    holding = locked(tmp_path / "toy-grpo-s0")
+    holding.__enter__()
+
+    def show(of: Any) -> None:
+        shown.append([run.state.value for run in of])
+        if len(shown) == 2:
+            holding.__exit__(None, None, None)
+
+    launcher = Scripted({"toy-grpo-s0": [0], "toy-r3l-s0": [0]})
+    assert launching.carry_out(runs, launcher, 1, show) == []
+    # There is one slot, and the other process has it.
+    assert shown[:2] == [["written by another process", "waiting"]] * 2
+    assert [name for name, _ in launcher.commands] == ["toy-grpo-s0", "toy-r3l-s0"]
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    with locked(tmp_path / "run"):
+        assert is_locked(tmp_path / "run")
+        with pytest.raises(R3LBenchError, match="is being written by another process"), locked(tmp_path / "run"):
+            raise AssertionError("not reached")
+        assert is_locked(tmp_path / "run")
+    assert not is_locked(tmp_path / "run") and list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize("launcher", ["local", "ray"])
+def test_a_sweep_survives_kills_of_itself_and_of_its_runs(
+    launcher: str, write: Write, tmp_path: Path, command: Any
+) -> None:
+    if launcher == "ray":
+        pytest.importorskip("ray", reason="needs Ray")
+    plan = write()
+    text = plan.read_text().replace("budget.updates = 1", "budget.updates = 4\ncheckpoint_every = 1")
+    plan.write_text(text.replace("seeds = [0, 1]", "seeds = [0]"))
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert main([str(plan), "--out", str(whole), "--jobs", "2", "--quiet"]) == 0
+    arguments = [plan, "--out", out, "--jobs", "2", "--launcher", launcher, "--quiet"]
+
+    def wait_for(updates: int) -> None:
+        while sweep.poll() is None and len(list(out.glob("*/trees/*"))) < updates:
+            time.sleep(0.02)
+        assert sweep.poll() is None
+
+    sweep = command("sweep", *arguments, cwd=tmp_path)
+    wait_for(2)
+    os.kill(writers(out)[0], signal.SIGKILL)
+    wait_for(6)
+    # What the sweep has begun goes on without it, for a while.
+    sweep.kill()
+    sweep.communicate()
+    sweep = command("sweep", *arguments, cwd=tmp_path)
+    said = sweep.communicate()
+    assert sweep.returncode == 0 and "failed" not in said[1]
+    for name in NAMES[:4]:
+        assert RunFolder(out / name).result
+        for file in ("metrics.jsonl", "evaluation.jsonl", "policy/model.safetensors"):
+            if (whole / name / file).exists():
+                assert (out / name / file).read_bytes() == (whole / name / file).read_bytes()
+
+
+def writers(out: Path) -> list[int]:
+    """Processes that are given a folder below ``out``, the sweep itself left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"r3lbench.run" in words and any(word.startswith(str(out).encode()) for word in words):
+            found.append(int(entry.name))
+    return sorted(found)
