@@ -11,27 +11,24 @@ Judges are registered like environments, by ``register_judge`` or an entry point
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import os
 import re
-import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any, ClassVar
 
 from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.memory import Memory
 from r3lbench.registry import Entry, Registry
 
 TEMPLATE = 1
 """Version of the wording of questions; verdicts on another wording are not reused."""
-_FORMAT = "r3lbench-verdict-1"
+_VERDICTS = Memory("verdicts", "r3lbench-verdict-1")
 
 
 class JudgementFailed(R3LBenchError):
@@ -182,7 +179,7 @@ class Judge(ABC):
                 continue
             verdicts[question] = verdict
             if self.remembers:
-                self._keep(question, verdict)
+                _VERDICTS.keep(self._asked(question), asdict(verdict))
         self._count(
             replies=len(replies),
             unusable=len(problems),
@@ -197,37 +194,15 @@ class Judge(ABC):
             now = asdict(self._usage)
             self._usage = replace(self._usage, **{name: now[name] + value for name, value in more.items()})
 
-    def _place(self, question: Question) -> tuple[Path, str]:
-        """File of a verdict, and the key that it must hold."""
-        content = json.dumps([self.identity, TEMPLATE, *asdict(question).values()], ensure_ascii=True)
-        key = hashlib.sha256(content.encode("ascii")).hexdigest()
-        cache = Path(os.environ.get("R3LBENCH_CACHE", Path.home() / ".cache" / "r3lbench"))
-        return cache / "verdicts" / key[:2] / f"{key}.json", key
+    def _asked(self, question: Question) -> list[Any]:
+        """What a verdict is kept by."""
+        return [self.identity, TEMPLATE, *asdict(question).values()]
 
     def _recall(self, question: Question) -> Verdict | None:
         """The verdict kept on disk; None if there is none, or none that can be read."""
-        path, key = self._place(question)
-        try:
-            kept = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            # Absent or damaged: the question is asked again, and the answer replaces the file.
-            return None
-        if not isinstance(kept, dict) or kept.get("format") != _FORMAT or kept.get("key") != key:
-            return None
+        kept = _VERDICTS.recall(self._asked(question)) or {}
         met, explanation = kept.get("met"), kept.get("explanation")
         return Verdict(met, explanation) if isinstance(met, bool) and isinstance(explanation, str) else None
-
-    def _keep(self, question: Question, verdict: Verdict) -> None:
-        """Write a verdict so that no reader ever sees half of it; each writer has a temporary file of its own."""
-        path, key = self._place(question)
-        content = json.dumps({"format": _FORMAT, "key": key, **asdict(verdict)}, ensure_ascii=True)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-                file.write(content)
-            Path(file.name).replace(path)
-        except OSError as error:
-            raise JudgementFailed(f"a verdict cannot be kept in {path.parent}: {error.strerror or error}") from error
 
 
 def wording(question: Question) -> str:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-from urllib.parse import urlsplit
 
-from r3lbench.errors import BadConfig, MissingExtra
+from r3lbench.hosting import ChatServer, Usage
 from r3lbench.judging import Judge, Question, Reply, wording
-
-_HOPELESS = (400, 401, 403, 404, 422)
-"""HTTP statuses that stay the same however often one asks."""
 
 
 class OpenAIJudge(Judge):
@@ -44,28 +38,13 @@ class OpenAIJudge(Judge):
         pause: float = 1.0,
     ) -> None:
         super().__init__(retries=retries, pause=pause)
-        try:
-            import openai
-        except ImportError as error:
-            raise MissingExtra("the judge 'openai' needs the openai package: pip install 'r3lbench[api]'") from error
-        if not model:
-            raise BadConfig("the judge 'openai' needs the name of a model")
-        if url is not None and "@" in urlsplit(url).netloc:
-            # The address is a setting, and settings are recorded.
-            raise BadConfig(f"the judge's url holds a name or password; put the key into the variable {key_env}")
-        key = os.environ.get(key_env)
-        if not key and url is None:
-            raise BadConfig(f"the judge 'openai' needs a key in the environment variable {key_env}, or a url")
-        self.model, self.temperature, self.max_tokens, self.parallel = model, temperature, max_tokens, max(1, parallel)
-        # Retries are ours: each is counted, and a reply that is no verdict is one, too.
-        self._key = key
-        self._client = openai.OpenAI(api_key=key or "none", base_url=url, timeout=timeout, max_retries=0)
-        self._errors = (openai.APIStatusError, openai.APIError)
+        self._server = ChatServer("the judge 'openai'", model=model, url=url, key_env=key_env, timeout=timeout)
+        self.temperature, self.max_tokens, self.parallel = temperature, max_tokens, max(1, parallel)
 
     @property
     def identity(self) -> str:
         """Model and temperature; the same model may be served anywhere."""
-        return f"openai/{self.model}/temperature {self.temperature:g}"
+        return f"openai/{self._server.model}/temperature {self.temperature:g}"
 
     def replies(self, questions: Sequence[Question], attempt: int) -> list[Reply]:
         """Ask the server, several questions at a time."""
@@ -73,33 +52,17 @@ class OpenAIJudge(Judge):
             return list(pool.map(self._ask, questions))
 
     def _ask(self, question: Question) -> Reply:
-        status_error, any_error = self._errors
         # A server takes no lone surrogates, and an answer may hold any text.
         content = wording(question).encode("utf-8", "replace").decode("utf-8")
-        messages: Any = [{"role": "user", "content": content}]
-        try:
-            said = self._client.chat.completions.create(
-                model=self.model, messages=messages, temperature=self.temperature, max_tokens=self.max_tokens
-            )
-        except status_error as error:
-            problem = self._public(f"the server answered with status {error.status_code}: {error.message}")
-            return Reply(None, problem, hopeless=error.status_code in _HOPELESS)
-        except (any_error, ValueError) as error:
-            # ValueError: the body is not JSON. A timeout or a lost connection is an APIError.
-            return Reply(None, self._public(f"{type(error).__name__}: {error}"))
-        try:
-            text = said.choices[0].message.content
-            usage = said.usage
-        except (AttributeError, IndexError, TypeError) as error:
-            return Reply(None, self._public(f"the server's reply is no chat completion: {error}"))
-        if not isinstance(text, str):
-            return Reply(None, "the server's reply holds no text")
+        said = self._server.ask(
+            [{"role": "user", "content": content}], temperature=self.temperature, max_tokens=self.max_tokens
+        )
+        text = None if said.message is None else said.message.get("content")
+        usage = said.usage or Usage()
         return Reply(
             text,
-            prompt_tokens=0 if usage is None else usage.prompt_tokens or 0,
-            completion_tokens=0 if usage is None else usage.completion_tokens or 0,
+            said.problem or ("" if text is not None else "the server's reply holds no text"),
+            hopeless=said.hopeless,
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.written,
         )
-
-    def _public(self, problem: str) -> str:
-        """A problem as it may be shown: some servers repeat the key that they refuse."""
-        return (problem.replace(self._key, "***") if self._key else problem)[:200]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +14,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server does with one request."""
+    """What the server does with one request: the message's fields and the completion's, or another body or status."""
 
     content: Any = '{"explanation": "because", "criteria_met": true}'
+    calls: Sequence[dict[str, Any]] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     delay: float = 0.0
     drop: bool = False
@@ -42,8 +45,8 @@ class ChatServer:
 
 
 @contextmanager
-def chat_server(plan: Plan) -> Iterator[ChatServer]:
-    """Serve on a free port: the answers in their order, the last one for ever, or what a function says."""
+def chat_server(plan: Plan, *, port: int = 0) -> Iterator[ChatServer]:
+    """Serve the answers in their order, the last one for ever, or what a function says; by default on a free port."""
     seen = ChatServer()
     lock = threading.Lock()
 
@@ -60,6 +63,8 @@ def chat_server(plan: Plan) -> Iterator[ChatServer]:
                 self.close_connection = True
                 return
             message = {"role": "assistant", "content": answer.content}
+            if answer.calls:
+                message["tool_calls"] = list(answer.calls)
             completion = {
                 "id": "x",
                 "object": "chat.completion",
@@ -67,11 +72,14 @@ def chat_server(plan: Plan) -> Iterator[ChatServer]:
                 "model": asked["model"],
                 "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
                 "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+                **answer.told,
             }
             body = (json.dumps(completion) if answer.body is None else answer.body).encode()
             try:
                 self.send_response(answer.status)
                 self.send_header("Content-Type", "application/json")
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -82,7 +90,7 @@ def chat_server(plan: Plan) -> Iterator[ChatServer]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     seen.url = f"http://127.0.0.1:{server.server_port}/v1"

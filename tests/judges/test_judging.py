@@ -25,6 +25,7 @@ from r3lbench.judging import (
     register_judge,
     wording,
 )
+from r3lbench.memory import MemoryFailed
 
 YES = '{"explanation": "it does", "criteria_met": true}'
 NO = '{"criteria_met": false}'
@@ -190,7 +191,7 @@ def test_the_error_names_the_question_that_failed_and_its_own_problem() -> None:
 
 def test_an_unwritable_memory_is_named(cache: Path) -> None:
     cache.write_text("a file where a folder should be")
-    with pytest.raises(JudgementFailed, match="cannot be kept in"):
+    with pytest.raises(MemoryFailed, match="cannot be kept in"):
         Told().judge([question()])
 
 
