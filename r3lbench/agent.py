@@ -18,6 +18,7 @@ from r3lbench.engines.engine import Request, Sampling, Stop, seed_of
 from r3lbench.engines.template import ChatTemplate, Message
 from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError
+from r3lbench.hosting import Usage
 from r3lbench.plugin import Plugin
 from r3lbench.rollout.waves import Waves
 from r3lbench.rubric import Rubric
@@ -186,6 +187,7 @@ class Turn:
         prompt: The messages that entered the conversation just before.
         prompt_node: Forest node of those messages' tokens; None for an agent without a trained model.
         node: Forest node of the agent's own tokens; None likewise.
+        usage: What it cost, where the model is elsewhere and says so.
     """
 
     action: str
@@ -193,6 +195,7 @@ class Turn:
     prompt: tuple[Message, ...] = ()
     prompt_node: int | None = None
     node: int | None = None
+    usage: Usage | None = None
 
 
 @dataclass
@@ -203,6 +206,7 @@ class Conversation:
         view: The world.
         rng: The attempt's own random stream, for agents that play by chance.
         voice: The way to the model; None for agents that do not speak.
+        sampling: How turns are to be drawn, for agents whose model is elsewhere.
         node: Forest node of the agent's last turn.
         history: All messages up to and including that turn.
         pending: Messages that came since.
@@ -211,6 +215,7 @@ class Conversation:
     view: View
     rng: np.random.Generator
     voice: Voice | None = None
+    sampling: Sampling = field(default_factory=Sampling)
     node: int | None = None
     history: list[Message] = field(default_factory=list)
     pending: list[Message] = field(default_factory=list)
@@ -244,8 +249,23 @@ class Agent(Plugin):
     """What it may see beyond observations."""
     speaks: ClassVar[bool] = False
     """Whether it needs a model."""
+    elsewhere: ClassVar[bool] = False
+    """Whether it has a model that is not at hand: behind a server, or where its play was recorded."""
     untrained: ClassVar[Mapping[str, Any]] = {}
     """Settings that suit a model which was trained on no environment of ours, and has to be told everything."""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model speaks, here or elsewhere; other agents know one way of drawing actions only."""
+        return self.speaks or self.elsewhere
+
+    def elsewhere_json(self) -> dict[str, Any]:
+        """What is known so far of a model that is elsewhere, as recorded; its name is ``"model"``.
+
+        Raises:
+            R3LBenchError: It cannot be reached from here.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def act(self, conversation: Conversation) -> Turn:

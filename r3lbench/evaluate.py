@@ -1,8 +1,9 @@
 """``python -m r3lbench.evaluate --env webshop --agent chat --policy tiny``: how good an agent is, without training.
 
 With ``--out`` the result is recorded like a run's, so that the leaderboard lists it: random play as the floor, the
-expert as the ceiling, a policy trained elsewhere, or the one that a run's folder holds. ``--improve N`` goes on from
-the first attempts with N rounds of test-time self-improvement, which are measured and recorded apart from them.
+expert as the ceiling, a policy trained elsewhere, the one that a run's folder holds, or a model behind a server
+(``--agent api --model NAME --base-url URL``). ``--improve N`` goes on from the first attempts with N rounds of
+test-time self-improvement, which are measured and recorded apart from them.
 """
 
 from __future__ import annotations
@@ -75,7 +76,11 @@ class EvaluateConfig(PanelConfig, Strict):
 
 
 def parse(argv: Sequence[str]) -> EvaluateConfig:
-    """An evaluation's configuration from flags; a run's folder as policy brings its environment and agent."""
+    """An evaluation's configuration from flags; a run's folder as policy brings its environment and agent.
+
+    ``--model`` is what a server calls its model where the agent asks one, with ``--base-url``, and else the policy.
+    """
+    argv = _spelled_out(argv)
     names = NAMES | _of_run(configuration.names_given(argv, NAMES).get("policy", ""))
     parsed: EvaluateConfig = configuration.parse(
         EvaluateConfig,
@@ -84,7 +89,8 @@ def parse(argv: Sequence[str]) -> EvaluateConfig:
         defaults_of=suits,
         prog=PROG,
         description="Play a fixed panel of tasks with one agent: first attempts, and with --improve "
-        "rounds of self-improvement after them. Nothing is trained.",
+        "rounds of self-improvement after them. Nothing is trained. --model is short for --policy; of --agent api, "
+        "which also takes --base-url, for --agent.model.",
     )
     return parsed
 
@@ -120,6 +126,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     assert isinstance(agent, Agent)
     if config.improve:
         _check_can_improve(config)
+    # What cannot be asked is found out before anything is loaded.
+    told = agent.elsewhere_json() if agent.elsewhere else None
     out = None if config.out is None else Path(config.out)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise R3LBenchError(f"{out} is not empty; give another --out")
@@ -130,6 +138,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
             panel = panels[env.resolve(f"{config.split or env.splits[-1]}/0").split]
     tasks = list(panel)[: config.tasks]
     by = f"{'' if policy is None else f', policy {policy.source.name}'}, seed {config.seed}"
+    by = by if told is None else f", model {told['model']}{by}"
     console.print(Text.assemble((config.agent.name, "bold"), " on ", (panel.env, "bold"), by))
     console.print(f"panel {panel.split}: {len(tasks)} of {len(panel)} tasks, hash {panel.hash[:12]}")
 
@@ -145,7 +154,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     rounds: dict[str, list[Round]] = {}
     source = EnvSource.of(config.env.name, configuration.options_of(config.env))
     with closing(EnvPool(source, **config.pool.model_dump())) as envs:
-        for mode in config.modes if agent.speaks else (SAMPLED,):
+        for mode in config.modes if agent.has_model else (SAMPLED,):
             rollout = _rollout(config, policy, envs, mode, meter)
             if config.improve:
                 rounds[mode] = _improve(config, rollout, tasks, mode, console)
@@ -168,10 +177,10 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     }
     measured = {mode: [measures(one, of[0], len(tasks)) for one in of] for mode, of in rounds.items()}
     if config.improve:
-        result["improvement"] = _improvement_json(config, rounds, measured)
+        result["improvement"] = improvement_json(config, rounds, measured)
     console.print()
     title = f"{config.agent.name} on {panel.env} {panel.split}: {seconds:.0f} s"
-    console.print(summary_table(title, *_table(intervals, speaks=agent.speaks)))
+    console.print(summary_table(title, *_table(intervals, draws=agent.has_model)))
     for mode, of in rounds.items():
         title = f"self-improvement with {config.improve_with}, {mode} [95 % interval]"
         console.print(summary_table(title, *_improvement_table(of, measured[mode])))
@@ -235,7 +244,8 @@ def _by_task(values: Sequence[float], tasks: int) -> NDArray[np.float64]:
 def _check_can_improve(config: EvaluateConfig) -> None:
     if not config.agent.speaks:
         raise BadConfig(
-            f"--improve: the agent {config.agent.name!r} has no model that could revise what it did; use --agent chat"
+            f"--improve: the agent {config.agent.name!r} has no model here that could revise what it did; "
+            "use --agent chat"
         )
     REFLECTORS.entry(config.improve_with)
 
@@ -284,10 +294,10 @@ def _improve(
         return asyncio.run(improve(rollout, tasks, mode, reflector=config.improve_with, **settings, done=tick))
 
 
-def _table(intervals: Mapping[str, Mapping[str, Estimate]], *, speaks: bool) -> tuple[list[str], list[list[str]]]:
+def _table(intervals: Mapping[str, Mapping[str, Estimate]], *, draws: bool) -> tuple[list[str], list[list[str]]]:
     columns = [""]
     for mode in intervals:
-        columns += [mode if speaks else "mean", "95 % interval"]
+        columns += [mode if draws else "mean", "95 % interval"]
     rows = []
     for name in next(iter(intervals.values())):
         share, digits = (100, 1) if name in ("success", "invalid") else (1, 1 if name == "steps" else 3)
@@ -326,11 +336,12 @@ def _change(found: Mapping[str, Estimate]) -> str:
     return f"{points}, latest score {score.value:+.3f} [{score.low:+.3f}, {score.high:+.3f}]"
 
 
-def _improvement_json(
+def improvement_json(
     config: EvaluateConfig,
     rounds: Mapping[str, Sequence[Round]],
     measured: Mapping[str, Sequence[Mapping[str, Estimate]]],
 ) -> dict[str, Any]:
+    """Rounds of self-improvement by mode, with what ``measures`` says of each, as recorded."""
     return {
         # Here and not in the manifest, which speaks of first attempts.
         "sees": sorted(REFLECTORS.load(config.improve_with).sees),
@@ -359,11 +370,12 @@ def _manifest(config: EvaluateConfig, policy: Policy | None, panels: Mapping[str
     del values["out"], values["quiet"]
     if not config.improve:
         del values["improve"], values["improve_with"], values["reflection"]
-    of = {} if policy is None else policy.to_json()
-    if of:
-        values["policy"]["name"] = of["name"]
-    else:
+    told = {"elsewhere": config.agent.elsewhere_json()} if config.agent.elsewhere else {}
+    of = {"name": told["elsewhere"]["model"]} if told else {} if policy is None else policy.to_json()
+    if policy is None:
         del values["policy"]
+    else:
+        values["policy"]["name"] = of["name"]
     return {
         **provenance(),
         "config": values,
@@ -371,6 +383,7 @@ def _manifest(config: EvaluateConfig, policy: Policy | None, panels: Mapping[str
         "panels": panels_json(panels),
         "policy": of,
         "sees": privileges_json(config.agent),
+        **told,
     }
 
 
@@ -395,6 +408,15 @@ def _record(
                 folder.append("improvement.jsonl", {**at, **draft.to_json()})
     folder.append("timings.jsonl", {"update": 0, "evaluate": seconds})
     folder.write_result(result)
+
+
+def _spelled_out(argv: Sequence[str]) -> list[str]:
+    """Flags with ``--model`` and ``--base-url`` as the settings that they are short for."""
+    agent = configuration.names_given(argv, NAMES).get("agent", NAMES["agent"])
+    asks = "model" in AGENTS.load(agent).model_fields
+    long = {"--model": "--agent.model" if asks else "--policy", "--base-url": "--agent.base-url"}
+    parts = [argument.partition("=") for argument in argv]
+    return [long.get(flag.replace("_", "-"), flag) + equals + value for flag, equals, value in parts]
 
 
 def _of_run(policy: str) -> dict[str, str]:

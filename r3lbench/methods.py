@@ -82,7 +82,8 @@ def show(console: Console, kind: str, registry: Registry[Any], name: str) -> Non
     console.print(Padding(Text(words), (0, 0, 1, 2), expand=False))
     if kind == "agent":
         seen = ", ".join(sorted(cls.sees)) or "nothing"
-        console.print(f"  {'needs a model' if cls.speaks else 'needs no model'}; sees beyond observations: {seen}")
+        needs = "needs a model" if cls.speaks else "asks a model elsewhere" if cls.elsewhere else "needs no model"
+        console.print(f"  {needs}; sees beyond observations: {seen}")
         console.print()
     model = configuration.plugin_model(name, cls)
     if set(model.model_fields) - {"name"}:

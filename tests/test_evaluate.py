@@ -156,7 +156,7 @@ assert not {"torch", "transformers"} & set(sys.modules)
         (("--agent", "oracle", "--split", "tests"), "no split 'tests'"),
         (("--agent", "oracle", "--tasks", "0"), "greater than or equal to 1"),
         (("--agent", "oracle", "--modes", "beam"), "--modes"),
-        (("--agent", "oracle", "--improve", "1"), "the agent 'oracle' has no model that could revise"),
+        (("--agent", "oracle", "--improve", "1"), "the agent 'oracle' has no model here that could revise"),
         (("--agent", "oracle", "--improve", "-1"), "--improve -1: Input should be greater than or equal to 0"),
         (("--agent", "oracle", "--method", "r3l"), "unknown flag --method"),
         (("--agent", "oracle", "--policy", "no/such/policy"), "no policy"),

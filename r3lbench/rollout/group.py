@@ -343,10 +343,12 @@ class Group:
         rollout = self.rollout
         if rollout.template is None:
             raise R3LBenchError("this agent needs a model; give a policy")
-        sampling = rollout.sampling
-        if temperature is not None:
-            sampling = replace(sampling, temperature=temperature)
+        sampling = self._sampling(temperature)
         return Voice(rollout.waves, rollout.template, self.forest, purpose, key, rollout.seed, sampling)
+
+    def _sampling(self, temperature: float | None) -> Sampling:
+        sampling = self.rollout.sampling
+        return sampling if temperature is None else replace(sampling, temperature=temperature)
 
     async def _play(
         self,
@@ -372,6 +374,7 @@ class Group:
                 view=view,
                 rng=np.random.default_rng(seed_of(rollout.seed, "play", key)),
                 voice=self._voice(purpose, key, temperature) if agent.speaks else None,
+                sampling=self._sampling(temperature),
             )
             turns = [] if base is None else list(base.turns[:at])
             if base is None or at >= len(base.turns):
@@ -382,6 +385,13 @@ class Group:
             leaf, ended = await self._until_over(seat, state, conversation, turns)
             costs = seat.costs
         rollout.meter.add(purpose, env_steps=len(turns) - at, **costs)
+        for usage in (turn.usage for turn in turns[at:] if turn.usage is not None):
+            rollout.meter.add(
+                purpose,
+                generated_tokens=usage.written,
+                prefilled_tokens=usage.prompt - usage.cached,
+                reused_tokens=usage.cached,
+            )
         trajectory = Trajectory(self.tree, leaf)
         return Attempt(key, trajectory, tuple(turns), ended, base, at, guidance, diverged)
 
