@@ -28,10 +28,11 @@ from r3lbench.config import PanelConfig, PolicyConfig, PoolConfig, ReflectionCon
 from r3lbench.console import counting, make_console, summary_table, working
 from r3lbench.engines.engine import Sampling
 from r3lbench.errors import BadConfig, R3LBenchError, UnknownName
+from r3lbench.evaluated import manifest_json, record, result_json
 from r3lbench.policies.finding import find_policy, is_run
-from r3lbench.recording import RunFolder, panels_json, privileges_json, provenance
+from r3lbench.recording import RunFolder
 from r3lbench.registry import AGENTS, REFLECTORS
-from r3lbench.rollout.evaluation import Score, evaluate, summary
+from r3lbench.rollout.evaluation import Score, evaluate
 from r3lbench.rollout.group import Rollout
 from r3lbench.rollout.improvement import Round, improve
 from r3lbench.rollout.meter import EVALUATION, Meter
@@ -39,7 +40,7 @@ from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.rollout.workers import EnvSource
 from r3lbench.stats import Estimate, difference, estimate
-from r3lbench.tasks import Task, TaskPanel
+from r3lbench.tasks import Task
 
 if TYPE_CHECKING:
     from r3lbench.policies.loading import Policy
@@ -73,6 +74,10 @@ class EvaluateConfig(PanelConfig, Strict):
     """Folder of the record; None records nothing."""
     quiet: bool = False
     """Print nothing but errors."""
+
+    def episodes(self, mode: str) -> int:
+        """How often each task is played in a mode."""
+        return self.episodes_per_task if mode == SAMPLED else 1
 
 
 def parse(argv: Sequence[str]) -> EvaluateConfig:
@@ -161,20 +166,11 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
                 played[mode] = [draft.score for draft in rounds[mode][0].drafts]
                 continue
             with counting(console, f"playing ({mode})", len(tasks)) as tick:
-                played[mode] = asyncio.run(evaluate(rollout, tasks, mode, episodes=_episodes(config, mode), done=tick))
+                played[mode] = asyncio.run(evaluate(rollout, tasks, mode, episodes=config.episodes(mode), done=tick))
     seconds = time.perf_counter() - began
 
     intervals = {mode: estimates(scores, len(tasks)) for mode, scores in played.items()}
-    result = {
-        "stopped_by": "evaluation",
-        "updates": 0,
-        "evaluation": {"after": {mode: summary(scores) for mode, scores in played.items()}},
-        "intervals": {
-            mode: {name: [of.low, of.high] for name, of in found.items()} for mode, found in intervals.items()
-        },
-        "cost": meter.to_json(),
-        "seconds": 0.0,
-    }
+    result = result_json(played, intervals, meter)
     measured = {mode: [measures(one, of[0], len(tasks)) for one in of] for mode, of in rounds.items()}
     if config.improve:
         result["improvement"] = improvement_json(config, rounds, measured)
@@ -186,7 +182,9 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         console.print(summary_table(title, *_improvement_table(of, measured[mode])))
         console.print(Text(f"round {config.improve} against round 0, paired: {_change(measured[mode][-1])}\n"))
     if out is not None:
-        _record(out, _manifest(config, policy, panels), config, played, rounds, result, seconds)
+        more = {"elsewhere": agent.elsewhere_json()} if agent.elsewhere else {}
+        of = {"name": told["model"]} if told is not None else {} if policy is None else policy.to_json()
+        record(out, manifest_json(config, panels, of) | more, config, played, rounds, result, seconds)
         console.print(Text(f"recorded in {out}; compare with runs: python -m r3lbench.leaderboard {out.parent}"))
     return result
 
@@ -281,14 +279,10 @@ def _rollout(config: EvaluateConfig, policy: Policy | None, envs: EnvPool, mode:
     )
 
 
-def _episodes(config: EvaluateConfig, mode: str) -> int:
-    return config.episodes_per_task if mode == SAMPLED else 1
-
-
 def _improve(
     config: EvaluateConfig, rollout: Rollout, tasks: Sequence[Task], mode: str, console: Console
 ) -> list[Round]:
-    episodes = _episodes(config, mode)
+    episodes = config.episodes(mode)
     settings = {"rounds": config.improve, "episodes": episodes}
     with counting(console, f"improving ({mode})", len(tasks) * episodes * (1 + config.improve)) as tick:
         return asyncio.run(improve(rollout, tasks, mode, reflector=config.improve_with, **settings, done=tick))
@@ -361,53 +355,6 @@ def improvement_json(
             for mode in rounds
         },
     }
-
-
-def _manifest(config: EvaluateConfig, policy: Policy | None, panels: Mapping[str, TaskPanel]) -> dict[str, Any]:
-    values = configuration.dump(config)
-    # As in a run's manifest: what was measured stands together, and where the record lies is no part of it.
-    values["evaluation"] = {name: values.pop(name) for name in PanelConfig.model_fields}
-    del values["out"], values["quiet"]
-    if not config.improve:
-        del values["improve"], values["improve_with"], values["reflection"]
-    told = {"elsewhere": config.agent.elsewhere_json()} if config.agent.elsewhere else {}
-    of = {"name": told["elsewhere"]["model"]} if told else {} if policy is None else policy.to_json()
-    if policy is None:
-        del values["policy"]
-    else:
-        values["policy"]["name"] = of["name"]
-    return {
-        **provenance(),
-        "config": values,
-        "env": next(iter(panels.values())).env,
-        "panels": panels_json(panels),
-        "policy": of,
-        "sees": privileges_json(config.agent),
-        **told,
-    }
-
-
-def _record(
-    out: Path,
-    manifest: Mapping[str, Any],
-    config: EvaluateConfig,
-    played: Mapping[str, Sequence[Score]],
-    rounds: Mapping[str, Sequence[Round]],
-    result: Mapping[str, Any],
-    seconds: float,
-) -> None:
-    folder = RunFolder.create(out, manifest)
-    for mode, scores in played.items():
-        for position, score in enumerate(scores):
-            episode = position % _episodes(config, mode)
-            folder.append("evaluation.jsonl", {"update": 0, "mode": mode, "episode": episode, **score.to_json()})
-    for mode, of in rounds.items():
-        for number, one in enumerate(of[1:], start=1):
-            for position, draft in enumerate(one.drafts):
-                at = {"mode": mode, "episode": position % _episodes(config, mode), "round": number}
-                folder.append("improvement.jsonl", {**at, **draft.to_json()})
-    folder.append("timings.jsonl", {"update": 0, "evaluate": seconds})
-    folder.write_result(result)
 
 
 def _spelled_out(argv: Sequence[str]) -> list[str]:
