@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from r3lbench.rollout.group import Attempt, Group, Rollout
+from r3lbench.snapshot import digest_of
 from r3lbench.tasks import Task
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one evaluated task came to; ``actions`` is all it takes to play it again."""
+    """What one evaluated task came to.
+
+    ``actions`` is all it takes to play it again, and ``digest`` tells whether the same was done and shown.
+    """
 
     task: str
     ret: float
@@ -22,6 +26,7 @@ class Score:
     steps: int
     invalid: int
     actions: tuple[str, ...] = ()
+    digest: str = ""
 
     @classmethod
     def of(cls, attempt: Attempt) -> Score:
@@ -35,6 +40,7 @@ class Score:
             steps=episode.steps,
             invalid=sum(not state.valid for state in episode.states[1:]),
             actions=episode.actions,
+            digest=digest_of(*((state.action, state.digest) for state in episode.states)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -47,6 +53,7 @@ class Score:
             "steps": self.steps,
             "invalid": self.invalid,
             "actions": list(self.actions),
+            "digest": self.digest,
         }
 
 

@@ -37,10 +37,20 @@ def test_every_task_is_played_once_and_scored_in_order() -> None:
             "steps": 4,
             "invalid": 1,
             "actions": ["go east", "sing", "take key", "open door"],
+            "digest": scores[1].digest,
         }
     ]
     assert scores[0].success is False and scores[0].steps == 6
     assert [len(wave) for wave in at.waves][:4] == [3, 3, 3, 3]
+
+
+def test_a_digest_tells_other_actions_and_other_observations_apart() -> None:
+    # Neither of the two words is an action, so nothing but the word itself tells the episodes apart.
+    one, other, same = (scored({"a0": ["go east", word, "take key"]})[1] for word in ("sing", "dance", "sing"))
+    assert [score.digest for score in one] == [score.digest for score in same]
+    for left, right in zip(one, other, strict=True):
+        assert left.digest != right.digest and left.ret == right.ret
+    assert len({score.digest for score in one}) == len(one)
 
 
 def test_evaluation_is_charged_apart() -> None:
