@@ -20,7 +20,7 @@ from r3lbench.rollout.group import Ended
 
 
 class _Read(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, strict=True)
 
 
 class _Node(_Read):

@@ -30,7 +30,7 @@ from r3lbench.training import checkpoint, schedule
 from r3lbench.training.learner import Learner, Optimiser
 from r3lbench.training.report import explored
 
-_MOST_DRAWS = 10
+MOST_DRAWS = 10
 """A method may turn groups down; after this many times the wanted number the update goes on with what it has."""
 
 
@@ -185,7 +185,7 @@ class Trainer:
         kept: list[Group] = []
         drawn: Counter[str] = Counter()
         wanted = self.settings.tasks_per_update
-        for _ in range(_MOST_DRAWS):
+        for _ in range(MOST_DRAWS):
             groups = [Group(task, self._key(task, drawn), rollout) for task in self._next_tasks(wanted - len(kept))]
             await rollout.waves.gather(self.method.explore(group) for group in groups)
             kept += [group for group in groups if self.method.keep(group)]
@@ -193,7 +193,7 @@ class Trainer:
                 break
         if not kept:
             raise R3LBenchError(
-                f"{type(self.method).__name__} kept none of {_MOST_DRAWS * wanted} groups: there is no signal to learn "
+                f"{type(self.method).__name__} kept none of {MOST_DRAWS * wanted} groups: there is no signal to learn "
                 "from; start from another policy"
             )
         return kept
