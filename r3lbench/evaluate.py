@@ -183,8 +183,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         console.print(Text(f"round {config.improve} against round 0, paired: {_change(measured[mode][-1])}\n"))
     if out is not None:
         more = {"elsewhere": agent.elsewhere_json()} if agent.elsewhere else {}
-        of = {"name": told["model"]} if told is not None else {} if policy is None else policy.to_json()
-        record(out, manifest_json(config, panels, of) | more, config, played, rounds, result, seconds)
+        spoke = {"name": told["model"]} if told is not None else {} if policy is None else policy.to_json()
+        record(out, manifest_json(config, panels, spoke) | more, config, played, rounds, result, seconds)
         console.print(Text(f"recorded in {out}; compare with runs: python -m r3lbench.leaderboard {out.parent}"))
     return result
 
