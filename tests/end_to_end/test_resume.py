@@ -73,7 +73,7 @@ def test_a_run_killed_again_and_again_comes_to_the_same_end(
 ) -> None:
     run, kills = tmp_path / "run", 0
     # From one checkpoint to the next there are fewer changes than that, so every attempt gets somewhere.
-    while go_on(processes, arguments("r3l", run), run, at=30) == KILLED:
+    while go_on(processes, arguments("r3l", run), run, at=40) == KILLED:
         kills += 1
         assert kills < 10
     assert kills > 1

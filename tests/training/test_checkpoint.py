@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from r3lbench.errors import BadCheckpoint
@@ -112,7 +113,15 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Pupil().learn().save(tmp_path_factory.mktemp("saved"), 1)
 
 
+def reads_as(content: bytes | bytearray) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(name="state.json", where=0.998, bit=0, cut=True)
 @given(name=st.sampled_from(FILES), where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
 def test_any_damage_is_found_and_the_file_named(
     saved: Path, tmp_path: Path, name: str, where: float, bit: int, cut: bool
@@ -125,8 +134,8 @@ def test_any_damage_is_found_and_the_file_named(
         del content[position:]
     else:
         content[position] ^= 1 << bit
-    # Between the words of the JSON file a space may become another; nothing is lost by that.
-    if name == "state.json" and not cut and saved.joinpath(name).read_bytes()[position : position + 1].isspace():
+    # Of the JSON file the space between and behind its words may change; nothing is lost by that.
+    if name == "state.json" and reads_as(content) == reads_as((saved / name).read_bytes()):
         return
     (path / name).write_bytes(content)
     assert str(path / name) in refused(Pupil(seed=1), path)
