@@ -207,7 +207,10 @@ class Run:
     def start(self, launcher: Launcher) -> None:
         """Begin it, or go on with it."""
         begun = self.job.resumable and (self.folder / "manifest.json").is_file()
-        flags = ["--resume", str(self.folder)] if begun else [*self.job.flags, "--out", str(self.folder)]
+        flags = [*self.job.flags, "--out", str(self.folder)]
+        if begun:
+            # The record does not say who watches.
+            flags = ["--resume", str(self.folder), "--track", str(self.job.command.parse(self.job.flags).track)]
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.process = launcher.start([sys.executable, "-m", self.job.command.__name__, *flags], self.log)
         self.state = State.RUNNING

@@ -35,6 +35,7 @@ from r3lbench.locking import locked
 from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
 from r3lbench.recording import SEAL, RunFolder, panels_json, privileges_json, provenance
 from r3lbench.rollout.workers import EnvSource
+from r3lbench.tracking import TrackerName, check_installed, tracked
 from r3lbench.training.learner import Optimiser
 from r3lbench.training.trainer import Settings, Trainer
 
@@ -68,7 +69,18 @@ class RunConfig(Strict):
     out: str | None = None
     """Folder of the record; runs/ENV-METHOD-POLICY-sSEED if None."""
     resume: str | None = None
-    """Folder of a run to go on with; its own settings apply and no others."""
+    """Folder of a run to go on with; its own settings apply, and of others only --track and --quiet."""
+    track: TrackerName | None = None
+    """Also show the run's numbers in tensorboard, wandb or trackio; no part of the record."""
+    quiet: bool = False
+    """Print nothing but errors."""
+
+
+class ResumeConfig(Strict):
+    """What is given anew when a run goes on: how it is watched."""
+
+    track: TrackerName | None = None
+    """As of a new run."""
     quiet: bool = False
     """Print nothing but errors."""
 
@@ -81,7 +93,7 @@ def suits(names: Mapping[str, str]) -> dict[str, Any]:
 
 def parse(argv: Sequence[str]) -> RunConfig:
     """A run's configuration from flags; ``--resume`` takes it from the record."""
-    resume = _resumed(argv)
+    resume, others = _resumed(argv)
     if resume is None:
         parsed: RunConfig = configuration.parse(
             RunConfig,
@@ -97,7 +109,11 @@ def parse(argv: Sequence[str]) -> RunConfig:
     folder = RunFolder.open(Path(resume))
     model = configuration.with_plugins(RunConfig, folder.names(NAMES), configuration.PLUGINS)
     restored: RunConfig = configuration.validate(model, folder.manifest["config"], f"{resume}/manifest.json")
-    return restored.model_copy(update={"resume": resume, "out": resume, "quiet": "--quiet" in argv})
+    watched: ResumeConfig = configuration.parse(
+        ResumeConfig, others, names={}, prog=PROG, description="Go on with a run."
+    )
+    watching = {"track": watched.track, "quiet": watched.quiet}
+    return restored.model_copy(update={"resume": resume, "out": resume, **watching})
 
 
 def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any) -> Trainer:
@@ -138,6 +154,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         )
     if all(limit is None for limit in config.budget.model_dump().values()):
         raise BadConfig("a run needs a budget: --budget.updates, .env-steps, .generated-tokens or .seconds")
+    check_installed(config.track)
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -171,7 +188,8 @@ def run(config: RunConfig) -> dict[str, Any]:
         with progress:
             if config.resume is not None:
                 trainer.resume()
-            result = trainer.run()
+            with tracked(progress, config.track, folder, trainer.update) as trainer.progress:
+                result = trainer.run()
         export(folder.path / "policy", policy)
         # Last, because its presence means that nothing is missing.
         folder.write_result(result)
@@ -198,8 +216,8 @@ def run_all(config: RunConfig) -> list[dict[str, Any]]:
         path = base if name == FULL else base.with_name(f"{base.name}-{slug(name)}")
         make_console(quiet=config.quiet).print(Text(f"\n{config.method.name}: {name}", style="bold"))
         if (path / "manifest.json").is_file():
-            resumed = parse(["--resume", str(path), *(["--quiet"] if config.quiet else [])])
-            results.append(run(resumed))
+            watching = {"track": config.track, "quiet": config.quiet}
+            results.append(run(parse(["--resume", str(path)]).model_copy(update=watching)))
         else:
             results.append(run(config.model_copy(update={"method": method, "out": str(path), "ablate": ()})))
     return results
@@ -222,8 +240,8 @@ def export(folder: Path, policy: Policy) -> None:
 
 def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
     values = configuration.dump(config)
-    # Where the record lies is no part of it: it may be moved and published.
-    del values["resume"], values["out"], values["ablate"]
+    # Where the record lies is no part of it, nor who watches: it may be moved and published.
+    del values["resume"], values["out"], values["ablate"], values["track"]
     return {
         **provenance(),
         "config": values,
@@ -253,17 +271,19 @@ def _folder(config: RunConfig) -> Path:
     return Path("runs") / f"{config.env.name}-{config.method.name}-{policy}-s{config.seed}"
 
 
-def _resumed(argv: Sequence[str]) -> str | None:
+def _resumed(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The folder of the run to go on with, and the flags beside it."""
     flags = [part for argument in argv for part in argument.split("=", 1)]
     if "--resume" not in flags:
-        return None
+        return None, []
     position = flags.index("--resume")
     if position + 1 >= len(flags) or flags[position + 1].startswith("--"):
         raise BadConfig("--resume needs the folder of a run")
-    others = [flag for index, flag in enumerate(flags) if index not in (position, position + 1) and flag != "--quiet"]
-    if others:
-        raise BadConfig(f"--resume goes on with the run's own settings; {others[0]} cannot be given beside it")
-    return flags[position + 1]
+    others = flags[:position] + flags[position + 2 :]
+    for flag in others:
+        if flag.startswith("--") and flag not in ("--track", "--quiet"):
+            raise BadConfig(f"--resume goes on with the run's own settings; {flag} cannot be given beside it")
+    return flags[position + 1], others
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -274,6 +274,21 @@ def test_a_run_that_was_killed_is_resumed_and_one_that_failed_is_not(write: Writ
     assert [(run.job.name, run.status) for run in failed] == [("toy-r3l-s0", 1)]
 
 
+def test_a_run_that_is_resumed_is_watched_as_before(write: Write, tmp_path: Path) -> None:
+    plan = Plan.read(write())
+    plan = plan.model_copy(update={"agents": (), "run": {**plan.run, "track": "wandb"}})
+    run = launching.Run(next(jobs(plan, {})), tmp_path / "run")
+    record(run.folder, [1.0] * 4, complete=False)
+    commands: list[list[str]] = []
+
+    class Noting(launching.LocalLauncher):
+        def start(self, command: Any, log: Path) -> Any:
+            commands.append(command)
+
+    run.start(Noting())
+    assert commands[0][-4:] == ["--resume", str(run.folder), "--track", "wandb"]
+
+
 def test_a_run_that_is_killed_without_getting_on_is_given_up(write: Write, tmp_path: Path) -> None:
     launcher, failed = carried_out(write, tmp_path, {"toy-grpo-s0": [-9] * 9, "toy-r3l-s0": [0]})
     assert [run.job.name for run in failed] == ["toy-grpo-s0"]
