@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("openai", reason="needs the openai package: pip install 'r3lbench[api]'")
 
+import tests.rollout.worker_toys
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import run as training
 from r3lbench.agents.api import ApiAgent
@@ -39,7 +40,8 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments(server: ChatServer, *more: object) -> list[str]:
-    usual = ["--env", "toy", "--agent", "api", "--model", "small", "--base-url", server.url, "--agent.pause", "0"]
+    env = [] if "--env" in more else ["--env", "toy"]
+    usual = [*env, "--agent", "api", "--model", "small", "--base-url", server.url, "--agent.pause", "0"]
     return [*usual, *map(str, more), "--quiet"]
 
 
@@ -168,6 +170,15 @@ def test_tasks_are_played_side_by_side_up_to_the_limit(evaluate: Evaluate) -> No
     with chat_server(answer) as server:
         evaluate(server, "--agent.parallel", 3, "--modes", "greedy")
     assert exceeded == [False] * 3
+
+
+def test_episodes_in_worker_processes_are_the_same(evaluate: Evaluate) -> None:
+    with chat_server(plainly) as server:
+        here = evaluate(server, "--modes", "greedy")
+        elsewhere = evaluate(
+            server, "--modes", "greedy", "--env", "toy-elsewhere", "--pool.workers", 2, out="elsewhere"
+        )
+    assert here.evaluations() == elsewhere.evaluations()
 
 
 @pytest.mark.parametrize("reply", ["", None, "I would rather not.", "<action>go east"])
