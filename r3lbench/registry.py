@@ -1,8 +1,8 @@
-"""Names to things: environments, agents, reflectors and methods, ours and anyone's.
+"""Names to things: environments, agents, reflectors, methods and judges, ours and anyone's.
 
 A plug-in registers by decorator, by call, or by an entry point in the groups ``r3lbench.environments``,
-``r3lbench.agents``, ``r3lbench.reflectors`` and ``r3lbench.baselines`` whose value is the module that registers it or
-the class itself. Entry points are loaded when a name is asked for, so listing names imports nothing; those of
+``r3lbench.agents``, ``r3lbench.reflectors``, ``r3lbench.baselines`` and ``r3lbench.judges`` whose value is the module
+that registers it or the class itself. Entry points are loaded when a name is asked for, so listing names imports nothing; those of
 environments are also loaded with the package, because that is how ``gymnasium.make`` learns its ids.
 """
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from r3lbench.launching import Launcher, LocalLauncher, RayLauncher, Run, State,
 from r3lbench.plans import TUNING, Job, Plan, choose, jobs, tuning_jobs
 from r3lbench.recording import RunFolder
 from r3lbench.rollout.meter import Meter
+from r3lbench.run import RunConfig
 from r3lbench.training import schedule
 
 PROG = "r3lbench sweep"
@@ -132,13 +133,15 @@ def run(config: SweepConfig, flags: Sequence[str] = ()) -> list[Run]:
     # Whatever is chosen, these are the names and the flags: a mistake shows now.
     first = {} if plan.tune is None else {env: dict.fromkeys(plan.methods, plan.tune.values[0]) for env in plan.envs}
     tuning, planned = [job for *_, job in tuning_jobs(plan)], list(jobs(plan, first))
-    budgets = [job.command.parse(job.flags) for job in [*tuning, *planned]]
+    settings = {job.name: job.command.parse(job.flags) for job in [*tuning, *planned]}
+    _kept_apart([settings[job.name] for job in tuning], [settings[job.name] for job in planned])
     console.print(f"{len(tuning)} runs to tune with, {len(planned)} runs to compare")
     if config.dry_run:
         for job in [*tuning, *planned]:
             said = f"{job.name}: python -m {job.command.__name__} {shlex.join(job.flags)}"
             console.print(Text(said), soft_wrap=True)
-        console.print(Text(f"at most {_cost([of.budget for of in budgets if hasattr(of, 'budget')])} in all"))
+        budgets = [of.budget for of in settings.values() if isinstance(of, RunConfig)]
+        console.print(Text(f"at most {_cost(budgets)} in all"))
         return []
     slots = config.jobs or os.cpu_count() or 1
     launcher: Launcher = LocalLauncher()
@@ -156,6 +159,30 @@ def run(config: SweepConfig, flags: Sequence[str] = ()) -> list[Run]:
     if not failed:
         console.print(Text(f"recorded in {out}; compare: python -m r3lbench.leaderboard {out}"))
     return failed
+
+
+def _kept_apart(tuning: Sequence[Any], planned: Sequence[Any]) -> None:
+    """See to it that nothing is chosen by the tasks, or the seed, that results are from.
+
+    Raises:
+        BadConfig: Something would be.
+    """
+    if not tuning:
+        return
+    runs = [of for of in planned if isinstance(of, RunConfig)]
+    seeds, environments = {of.seed for of in runs}, {str(of.env): of.env for of in runs}
+    last: dict[str, str] = {}
+    for name, settings in environments.items():
+        # The default may depend on the environment's settings.
+        with closing(configuration.make_env(settings)) as env:
+            last[name] = env.splits[-1]
+    measured_on = {(str(of.env), of.evaluation.split or last[str(of.env)]) for of in runs}
+    for of in tuning:
+        split = of.evaluation.split
+        if (str(of.env), split) in measured_on:
+            raise BadConfig(f"results are measured on the split {split} of {of.env.name}: tune on another")
+        if of.seed in seeds:
+            raise BadConfig(f"seed {of.seed} is one of the results': tune with another")
 
 
 def _carry_out(todo: Sequence[Job], out: Path, launcher: Launcher, slots: int, console: Console) -> list[Run]:

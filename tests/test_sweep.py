@@ -169,6 +169,9 @@ def test_tuning_comes_before_what_it_is_for(write: Write, tmp_path: Path, monkey
         ('["grpo", "r3l"]', '["grpo", "r3"]', "did you mean 'r3l'"),
         ("values = [0.001, 0.002]", "values = []", "tune.values"),
         ('toy = "train"', 'other = "train"', "names no validation split for toy"),
+        ('toy = "train"', 'toy = "test"', "results are measured on the split test of toy: tune on another"),
+        ('splits = { toy = "train" }', 'splits = { toy = "train" }\nseed = 1', "seed 1 is one of the results'"),
+        ("tasks = 2,", 'tasks = 2, split = "train",', "results are measured on the split train of toy"),
     ],
 )
 def test_a_wrong_plan_is_refused_before_anything_is_begun(
