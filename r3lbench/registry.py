@@ -2,8 +2,8 @@
 
 A plug-in registers by decorator, by call, or by an entry point in the groups ``r3lbench.environments``,
 ``r3lbench.agents``, ``r3lbench.reflectors``, ``r3lbench.baselines`` and ``r3lbench.judges`` whose value is the module
-that registers it or the class itself. Entry points are loaded when a name is asked for, so listing names imports nothing; those of
-environments are also loaded with the package, because that is how ``gymnasium.make`` learns its ids.
+that registers it or the class itself. Entry points are loaded when a name is asked for, so listing names imports
+nothing; those of environments are also loaded with the package, because that is how ``gymnasium.make`` learns its ids.
 """
 
 from __future__ import annotations
