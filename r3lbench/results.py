@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from r3lbench.errors import BadCheckpoint, BadData, UnknownName
 from r3lbench.recording import RunFolder
 from r3lbench.tasks import parse_task_id
+from r3lbench.verdict import Verdict, verdict_on
 
 MEASURES = ("success", "score")
 WARM_START, TRAINED = "before", "after"
@@ -107,6 +108,7 @@ class Record:
         tasks: How many tasks of it, from the first.
         panels: Results by time and mode.
         learning: How it learned, see ``LEARNING``; None where there is nothing to say.
+        verdict: Whether it was verified, see ``r3lbench verify``.
     """
 
     path: str
@@ -116,6 +118,7 @@ class Record:
     tasks: int
     panels: Mapping[tuple[str, str], Panel]
     learning: Mapping[str, float | None]
+    verdict: Verdict
 
     @property
     def config(self) -> dict[str, Any]:
@@ -224,7 +227,7 @@ def read(folder: RunFolder) -> Record:
     if count != min(wanted, manifest.panels[split].tasks):
         raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: {count} of {wanted} tasks evaluated")
     updates = validated(list[_Update], folder.metrics(), path / "metrics.jsonl")
-    return Record(path.as_posix(), manifest, result, split, count, panels, _learning(updates))
+    return Record(path.as_posix(), manifest, result, split, count, panels, _learning(updates), verdict_on(folder))
 
 
 def _learning(updates: Sequence[_Update]) -> dict[str, float | None]:
