@@ -306,7 +306,7 @@ def _correlation(steps: Sequence[tuple[str, float, float]]) -> Measure:
     tasks, of = np.unique(names, return_inverse=True)
     if len(tasks) == 1:
         return Measure(value, value, value, len(steps))
-    # As in `stats`: of n tasks n - 1 are drawn. A draw in which one side is constant says nothing.
+    # Of n tasks n - 1 are drawn, so that few tasks are not too sure. A draw in which one side is constant says nothing.
     draws = np.random.default_rng(0).multinomial(len(tasks) - 1, np.full(len(tasks), 1 / len(tasks)), size=RESAMPLES)
     found = [one for draw in draws if (one := weighted(draw[of].astype(np.float64))) is not None]
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if found else (value, value)

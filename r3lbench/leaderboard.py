@@ -23,8 +23,9 @@ from r3lbench.config import Strict
 from r3lbench.console import make_console
 from r3lbench.errors import BadData, R3LBenchError
 from r3lbench.files import write_atomic
+from r3lbench.power import POWER
 from r3lbench.results import LEARNING, MEASURES, Findings, absolute_paths, read_below
-from r3lbench.standings import COSTS, Group, Kind, Row, compare, in_words
+from r3lbench.standings import COSTS, IQM, Group, Kind, Row, compare, in_words
 from r3lbench.stats import Estimate
 
 PROG = "r3lbench leaderboard"
@@ -44,12 +45,14 @@ _HAPPENINGS = {
 """Titles of ``LEARNING``."""
 _READING = """\
 Means over seeds and tasks, first attempts only: no reflection, no retry and no memory while measuring. Brackets hold
-the 95 % bootstrap interval over seeds and tasks; with one seed it speaks of the choice of tasks only. Differences are
-paired by seed and task; where their interval holds 0 the two are not separable. Costs are means over seeds, reflections
-and retries counted, evaluation not. *sees* lists what agent and reflector are given beyond observations. The last table
-of a group says how its methods learned, over all updates: groups in which every attempt has the same return teach
-nothing, *retries improved* beat the attempt they left, *retries begin at* that share of its steps, and the divergence
-from the starting policy is that of the last update."""
+the 95 % interval for other seeds and other tasks of the kind (docs/statistics.md); with one seed it speaks of the
+choice of tasks only. Differences are paired by seed and task. The change in training is *not separable* from none
+where its interval holds 0; two methods are where the p-value, corrected for all comparisons of the table (Holm), is not
+below 5 %, and always with a single seed. *P(better)* is how probably a run of the method beats one of the reference on
+a task, ties counted half. Costs are means over seeds, reflections and retries counted, evaluation not. *sees* lists
+what agent and reflector are given beyond observations. The last table of a group says how its methods learned, over all
+updates: groups in which every attempt has the same return teach nothing, *retries improved* beat the attempt they left,
+*retries begin at* that share of its steps, and the divergence from the starting policy is that of the last update."""
 
 
 class LeaderboardConfig(Strict):
@@ -178,7 +181,7 @@ def outcomes(group: Group, measure: str) -> Grid:
     if trained:
         columns.append(f"{measure}, change in training")
     if rivals:
-        columns.append(f"{measure} against {group.reference}")
+        columns += [f"{measure} against {group.reference}", "P(better)"]
     rows = []
     for row in group.rows:
         cells = [_name(row), str(len(row.seeds)), _share(row.values["success"]), _interval(row.values["score"])]
@@ -186,9 +189,26 @@ def outcomes(group: Group, measure: str) -> Grid:
             cells.append("" if row.change is None else _difference(row.change[measure], measure))
         if rivals:
             partly = f" ({row.paired} of {len(row.seeds)} seeds)" if 0 < row.paired < len(row.seeds) else ""
-            cells.append("" if row.against is None else _difference(row.against[measure], measure) + partly)
+            if row.against is None:
+                cells += ["", ""]
+            else:
+                against = row.against[measure]
+                cells += [_difference(against, measure) + partly, f"{against.improvement.value:.2f}"]
         rows.append(tuple(cells))
     return Grid(tuple(columns), tuple(rows))
+
+
+def resolution(group: Group, measure: str) -> str | None:
+    """The smallest difference to the reference that the group would show; None where that is not known."""
+    found = group.sensitivity.get(measure)
+    if found is None:
+        return None
+    least = f"{100 * found.difference:.1f} points" if measure == "success" else f"{found.difference:.3f}"
+    others = f"{found.comparisons} comparison{'s' if found.comparisons > 1 else ''}"
+    return (
+        f"With {found.seeds} seeds, {found.tasks} tasks and {others} a true difference in {measure} to "
+        f"{group.reference} of {least} is found with a probability of {100 * POWER:.0f} %."
+    )
 
 
 def costs(group: Group) -> Grid | None:
@@ -256,6 +276,8 @@ def markdown(groups: Sequence[Group], notes: Sequence[str], measure: str) -> str
     parts = [_TITLE, _READING]
     for group in groups:
         parts += [f"## {heading(group)}", description(group), _markdown_table(outcomes(group, measure))]
+        least = resolution(group, measure)
+        parts += [] if least is None else [least]
         parts += [_markdown_table(grid) for grid in (costs(group), happenings(group)) if grid is not None]
     if notes:
         parts += ["## In no table", "\n".join(f"- {note}" for note in notes)]
@@ -286,6 +308,9 @@ def show(console: Console, groups: Sequence[Group], notes: Sequence[str], measur
     for group in groups:
         console.print(Text(heading(group), style="bold"))
         console.print(Text(description(group), style="dim"))
+        least = resolution(group, measure)
+        if least is not None:
+            console.print(Text(least, style="dim"))
         for grid in (outcomes(group, measure), costs(group), happenings(group)):
             if grid is not None:
                 console.print(_rich_table(grid, stacked=console.width < _ROOMY))
@@ -315,16 +340,14 @@ def _styled(cell: str, *, stacked: bool) -> Text:
     return text
 
 
+_ENDS = ("", "_low", "_high")
 _FIELDS = (
     *("environment", "options", "split", "panel", "tasks", "mode", "temperature"),
     *("policy", "weights", "agent", "agent_options", "budget"),
     *("kind", "name", "switches", "seeds"),
-    *(
-        f"{measure}{part}{end}"
-        for measure in MEASURES
-        for part in ("", "_change", "_difference")
-        for end in ("", "_low", "_high")
-    ),
+    *(f"{measure}{part}{end}" for measure in MEASURES for part in ("", "_change", "_difference") for end in _ENDS),
+    *(f"{name}{end}" for name in (IQM, *(f"{measure}_improvement" for measure in MEASURES)) for end in _ENDS),
+    *(f"{measure}_p" for measure in MEASURES),
     *("reference", "paired_seeds", *COSTS, *LEARNING, "sees"),
 )
 
@@ -369,14 +392,21 @@ def _line(group: Group, row: Row) -> dict[str, object]:
     for measure in MEASURES:
         for part, found in (("", row.values), ("_change", row.change), ("_difference", row.against)):
             if found is not None:
-                of = found[measure]
-                ends = (("", of.value), ("_low", of.low), ("_high", of.high))
-                line |= {f"{measure}{part}{end}": f"{value:.6f}" for end, value in ends}
+                line |= _ends(f"{measure}{part}", found[measure])
+        if row.against is not None:
+            of = row.against[measure]
+            line |= _ends(f"{measure}_improvement", of.improvement)
+            line[f"{measure}_p"] = "" if of.corrected is None else f"{of.corrected:.6f}"
+    line |= _ends(IQM, row.values[IQM])
     if row.cost is not None:
         line |= {name: f"{row.cost[name]:.1f}" for name in COSTS}
     if row.learning is not None:
         line |= {name: f"{value:.4f}" for name, value in row.learning.items() if value is not None}
     return line
+
+
+def _ends(name: str, of: Estimate) -> dict[str, str]:
+    return {f"{name}{end}": f"{value:.6f}" for end, value in zip(_ENDS, (of.value, of.low, of.high), strict=True)}
 
 
 def _write(path: Path, text: str, beginning: str) -> None:

@@ -21,13 +21,16 @@ from pydantic_core import to_jsonable_python
 from r3lbench import ablation
 from r3lbench.config import dotted, plugin_model
 from r3lbench.errors import UnknownName
+from r3lbench.power import Sensitivity, sensitivity
 from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, Registry
 from r3lbench.results import LEARNING, MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
 from r3lbench.rollout.meter import EVALUATION
-from r3lbench.stats import Estimate, difference, estimate
+from r3lbench.stats import UNIT, Comparison, Estimate, comparisons, difference, estimate, iqm
 
 COSTS = ("env_steps", "generated_tokens", "trained_tokens", "seconds")
 """Means over seeds; counts without evaluation, seconds of exploring and learning."""
+IQM = "score_iqm"
+"""The interquartile mean of the score, among a row's values."""
 _ELSEWHERE = ("method", "env", "agent", "policy", "budget", "evaluation", "seed")
 """Settings that set rows or groups apart by themselves."""
 _WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume", "pool")
@@ -59,9 +62,10 @@ class Row:
         switches: Settings that set it apart: the method's where they are not the default, others where rows of the
             group differ.
         seeds: Of its runs.
-        values: By measure, the mean over seeds and tasks.
+        values: By measure, the mean over seeds and tasks; and the ``IQM``.
         change: By measure, the paired difference to the same runs' warm start; None for what was not trained.
-        against: By measure, the paired difference to the reference; None where there is nothing to pair.
+        against: By measure, the paired difference to the reference, as one of the group's; None where there is nothing
+            to pair.
         paired: Seeds shared with the reference.
         cost: By name (``COSTS``), the mean over seeds; None for what was not trained.
         learning: By name (``LEARNING``), the mean over seeds; None for what was not trained.
@@ -75,7 +79,7 @@ class Row:
     values: Mapping[str, Estimate]
     sees: Mapping[str, Sequence[str]]
     change: Mapping[str, Estimate] | None = None
-    against: Mapping[str, Estimate] | None = None
+    against: Mapping[str, Comparison] | None = None
     paired: int = 0
     cost: Mapping[str, float] | None = None
     learning: Mapping[str, float | None] | None = None
@@ -104,6 +108,7 @@ class Group:
         budget: What every run could spend: name to limit, unlimited ones left out.
         reference: Name of the method that others are compared with.
         rows: Best first.
+        sensitivity: By measure, what the comparisons with the reference can tell apart; None where that is not known.
     """
 
     env: str
@@ -119,6 +124,7 @@ class Group:
     budget: Mapping[str, float]
     reference: str
     rows: tuple[Row, ...]
+    sensitivity: Mapping[str, Sensitivity | None]
 
 
 def compare(
@@ -186,7 +192,8 @@ def _group(
     first = runs[0] if runs else bounds[0]
     trained = [record for record in runs if record.method is not None]
     agent = first.config.get("agent") or {}
-    rows = [*_methods(trained, mode, reference, notes), *_warm_start(trained, mode)]
+    methods, found = _methods(trained, mode, reference, notes)
+    rows = [*methods, *_warm_start(trained, mode)]
     rows += _evaluated([record for record in runs if record.method is None], mode, notes)
     rows += _evaluated(bounds, mode, notes)
     rows.sort(key=lambda row: (-row.values[measure].value, row.kind, row.label))
@@ -204,11 +211,14 @@ def _group(
         budget=_budget(first) if trained else {},
         reference=reference,
         rows=tuple(rows),
+        sensitivity=found,
     )
 
 
-def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[str]) -> list[Row]:
-    """A row for every configuration of every method."""
+def _methods(
+    records: Sequence[Record], mode: str, reference: str, notes: list[str]
+) -> tuple[list[Row], dict[str, Sensitivity | None]]:
+    """A row for every configuration of every method, and by measure what can be told apart."""
     settings = {record.path: _settings(record) for record in records}
     varied = sorted(
         name
@@ -226,11 +236,33 @@ def _methods(records: Sequence[Record], mode: str, reference: str, notes: list[s
         members[key].append(record)
     seeds = {key: _by_seed(members[key], notes) for key in labels}
     candidates = sorted((len(switches), key) for key, (name, switches) in labels.items() if name == reference)
-    rivals = seeds[candidates[0][1]] if candidates else {}
-    return [
-        _method(name, switches, seeds[key], {} if seeds[key] is rivals else rivals, mode)
-        for key, (name, switches) in labels.items()
-    ]
+    against, found = _against(seeds, candidates[0][1], mode) if candidates else ({}, {})
+    return [_method(*labels[key], list(seeds[key].values()), against.get(key), mode) for key in labels], found
+
+
+def _against(
+    seeds: Mapping[str, Mapping[int, Record]], reference: str, mode: str
+) -> tuple[dict[str, dict[str, Comparison]], dict[str, Sensitivity | None]]:
+    """Every configuration that has seeds of the reference against it, and by measure what can be told apart."""
+    theirs = seeds[reference]
+    both = {key: [seed for seed in ours if seed in theirs] for key, ours in seeds.items() if key != reference}
+    both = {key: shared for key, shared in both.items() if shared}
+    against: dict[str, dict[str, Comparison]] = {key: {} for key in both}
+    found = {}
+    for measure in MEASURES:
+        pairs = [
+            (
+                _table([seeds[key][seed] for seed in shared], TRAINED, mode, measure),
+                _table([theirs[seed] for seed in shared], TRAINED, mode, measure),
+            )
+            for key, shared in both.items()
+        ]
+        tables = {key: _table(list(by_seed.values()), TRAINED, mode, measure) for key, by_seed in seeds.items()}
+        of_reference = tables.pop(reference)
+        for key, comparison in zip(both, comparisons(pairs, of_reference, list(tables.values())), strict=True):
+            against[key][measure] = comparison
+        found[measure] = sensitivity(pairs)
+    return against, found
 
 
 def called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -242,26 +274,25 @@ def called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _method(
-    name: str, switches: Mapping[str, Any], by_seed: Mapping[int, Record], rivals: Mapping[int, Record], mode: str
+    name: str,
+    switches: Mapping[str, Any],
+    runs: Sequence[Record],
+    against: Mapping[str, Comparison] | None,
+    mode: str,
 ) -> Row:
-    runs = list(by_seed.values())
-    shared = [seed for seed in by_seed if seed in rivals]
-    change = against = None
+    change = None
     if all((WARM_START, mode) in run.panels for run in runs):
-        change = _differences((runs, TRAINED), (runs, WARM_START), mode)
-    if shared:
-        ours, theirs = [by_seed[seed] for seed in shared], [rivals[seed] for seed in shared]
-        against = _differences((ours, TRAINED), (theirs, TRAINED), mode)
+        change = _changes(runs, mode)
     return Row(
         kind=Kind.METHOD,
         name=name,
         switches=switches,
-        seeds=tuple(by_seed),
+        seeds=tuple(run.seed for run in runs),
         values=_estimates(runs, TRAINED, mode),
         sees=runs[0].manifest.sees,
         change=change,
         against=against,
-        paired=len(shared),
+        paired=0 if against is None else against[MEASURES[0]].seeds,
         cost=_mean_cost(runs),
         learning={name: _mean_of([run.learning[name] for run in runs]) for name in LEARNING},
     )
@@ -313,13 +344,16 @@ def _by_seed(records: Iterable[Record], notes: list[str]) -> dict[int, Record]:
 
 
 def _estimates(runs: Sequence[Record], when: str, mode: str) -> dict[str, Estimate]:
-    return {measure: estimate(_table(runs, when, mode, measure)) for measure in MEASURES}
+    tables = {measure: _table(runs, when, mode, measure) for measure in MEASURES}
+    means = {measure: estimate(table, bounds=UNIT) for measure, table in tables.items()}
+    return {**means, IQM: iqm(tables["score"], bounds=UNIT)}
 
 
-def _differences(
-    ours: tuple[Sequence[Record], str], theirs: tuple[Sequence[Record], str], mode: str
-) -> dict[str, Estimate]:
-    return {measure: difference(_table(*ours, mode, measure), _table(*theirs, mode, measure)) for measure in MEASURES}
+def _changes(runs: Sequence[Record], mode: str) -> dict[str, Estimate]:
+    return {
+        measure: difference(_table(runs, TRAINED, mode, measure), _table(runs, WARM_START, mode, measure))
+        for measure in MEASURES
+    }
 
 
 def _table(records: Sequence[Record], when: str, mode: str, measure: str) -> list[Sequence[float]]:

@@ -1,39 +1,38 @@
-"""How sure a mean is: bootstrap intervals over seeds and tasks, and paired differences.
+"""What a table of results comes to, with intervals, differences and verdicts.
 
-A panel of results is a table: one row a seed, one column a task, the same tasks for every seed. Two things are drawn by
-chance, the training seeds and the tasks, and a mean has to be uncertain about both. They are crossed: a hard task is
-hard for every seed. Drawing tasks anew for every drawn seed would treat that as luck which evens out, and intervals
-would come out too short. So each margin is resampled by itself (the seeds' means, and the tasks' means), and the two
-deviations add up; tasks that belong together (a cluster) are drawn together. Of n units n - 1 are drawn with
-replacement, which makes the variance of a mean unbiased for few units (Rao and Wu 1988, doi 10.2307/2288945).
-``tests/test_stats.py`` measures how often the intervals hold the truth.
+A table has one row a training seed and one column a task, the same tasks for every seed; its numbers are 0 or 1 (solved
+or not) or scores. Every statistic here is the mean of a table, of the results themselves or of their influence on the
+statistic (``iqm``, ``probability_of_improvement``, ratios), so that one account of uncertainty serves all:
+``r3lbench.crossed``, two crossed random factors and Student's t. scipy is needed for the quantiles of t with broken
+degrees of freedom. ``docs/statistics.md`` says what the numbers mean, and how often the intervals hold the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-RESAMPLES = 10_000
+from r3lbench.crossed import Array, interval, mean_squares, spread, two_sided
+
 LEVEL = 0.95
-_BLOCK = 1_000
-"""Resamples drawn and multiplied at a time, which bounds the memory that a large panel takes."""
+UNIT = (0.0, 1.0)
+"""Bounds of shares, scores and probabilities."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval.
+    """A number with its interval.
 
     Attributes:
-        value: The mean of the panel itself.
-        low: Lower end of the interval; equal to ``value`` where nothing was drawn by chance (one seed, one task).
+        value: Of the table itself.
+        low: Lower end of the interval.
         high: Upper end.
         seeds: Number of seeds. With one seed the interval speaks of the choice of tasks only.
         tasks: Number of tasks.
+        p: Probability of a value at least as far from 0 if the truth were 0; of use for differences.
     """
 
     value: float
@@ -41,6 +40,7 @@ class Estimate:
     high: float
     seeds: int
     tasks: int
+    p: float
 
     @property
     def separable(self) -> bool:
@@ -48,49 +48,58 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
 
+@dataclass(frozen=True)
+class Comparison(Estimate):
+    """The difference of a method to the reference, as one of several.
+
+    Attributes:
+        corrected: p, corrected for the number of comparisons; the interval stands by itself. None with a single shared
+            seed, which says nothing of others.
+        improvement: The probability of improvement.
+    """
+
+    corrected: float | None
+    improvement: Estimate
+
+    @property
+    def separable(self) -> bool:
+        """Whether the methods differ, by the corrected p; their interval then leaves out 0, too."""
+        return self.corrected is not None and self.corrected < 1 - LEVEL
+
+
 def estimate(
     values: ArrayLike,
     *,
     per: ArrayLike | None = None,
     clusters: Sequence[Hashable] | None = None,
+    bounds: tuple[float, float] | None = None,
     level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Estimate:
-    """The mean over seeds and tasks with a percentile bootstrap interval.
+    """The mean over seeds and tasks, or a ratio of two means.
 
     Args:
         values: Shape (seeds, tasks): what every seed came to on every task, repeated episodes averaged.
         per: Denominators of the same shape, all positive: the estimate is then sum(values) / sum(per), e.g. invalid
             actions per step. None: 1 each, the mean.
-        clusters: For every task the name of the cluster it belongs to; None: each its own.
+        clusters: For every task the name of the cluster it belongs to, where tasks were not chosen one by one; the
+            clusters are then what chance has drawn. None: each its own.
+        bounds: The least and the greatest possible value, which the interval respects: ``UNIT`` for success and scores.
         level: Probability with which the interval is to hold the truth.
-        resamples: Number of bootstrap samples.
-        seed: Of the resampling: same input, same interval.
 
     Raises:
-        ValueError: The panel is empty or not rectangular, holds a number that is not finite, or shapes do not match.
+        ValueError: The table is empty or not rectangular, holds a number that is not finite, shapes do not match, or
+            the level is none.
     """
-    above = _panel(values)
-    below = np.ones_like(above) if per is None else _panel(per)
+    above = _table(values)
+    below = np.ones_like(above) if per is None else _table(per)
     if below.shape != above.shape or (below <= 0).any():
         raise ValueError(f"denominators of shape {above.shape}, all positive, are needed; got shape {below.shape}")
-    value = float(above.sum() / below.sum())
-    of = _clusters(above.shape[1], clusters)
-    by_task = _resampled(_sums(of, above.sum(0)), _sums(of, below.sum(0)), resamples, (seed, 0))
-    by_seed = _resampled(above.sum(1), below.sum(1), resamples, (seed, 1))
-    low, high = np.quantile(by_task + by_seed - value, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), *above.shape)
+    ratio = above.sum() / below.sum()
+    return _estimated(ratio + (above - ratio * below) / below.mean(), clusters, bounds, level)
 
 
 def difference(
-    ours: ArrayLike,
-    theirs: ArrayLike,
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    ours: ArrayLike, theirs: ArrayLike, *, clusters: Sequence[Hashable] | None = None, level: float = LEVEL
 ) -> Estimate:
     """The mean of ``ours - theirs``, paired by seed and task: what is hard for both drops out.
 
@@ -99,55 +108,229 @@ def difference(
         theirs: The same seeds and tasks in the same order.
         clusters: As in ``estimate``.
         level: As in ``estimate``.
-        resamples: As in ``estimate``.
-        seed: As in ``estimate``.
 
     Raises:
         ValueError: The shapes differ; otherwise as ``estimate``.
     """
-    left, right = _panel(ours), _panel(theirs)
+    left, right = _paired(ours, theirs)
+    return _estimated(left - right, clusters, None, level)
+
+
+def iqm(
+    values: ArrayLike,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    bounds: tuple[float, float] | None = None,
+    level: float = LEVEL,
+) -> Estimate:
+    """The interquartile mean of all cells: the mean without the lowest and the highest quarter.
+
+    As in rliable (Agarwal et al. 2021, arXiv 2108.13264): of n cells ⌊n/4⌋ at either end do not count. The interval is
+    that of the cells' influence on it, iqm + 2 (w - mean(w)), where w is a cell moved into the middle half (Tukey and
+    McLaughlin 1963). It is for graded scores: of results that are 0 or 1 it shows hardly more than on which side of a
+    quarter and three quarters the mean lies.
+
+    Args:
+        values: As in ``estimate``.
+        clusters: As in ``estimate``.
+        bounds: As in ``estimate``.
+        level: As in ``estimate``.
+
+    Raises:
+        ValueError: As ``estimate``.
+    """
+    table = _table(values)
+    ordered = np.sort(table, axis=None)
+    cut = len(ordered) // 4
+    middle = ordered[cut : len(ordered) - cut]
+    moved = np.clip(table, middle[0], middle[-1])
+    return _estimated(middle.mean() + (moved - moved.mean()) * table.size / len(middle), clusters, bounds, level)
+
+
+def probability_of_improvement(
+    ours: ArrayLike, theirs: ArrayLike, *, clusters: Sequence[Hashable] | None = None, level: float = LEVEL
+) -> Estimate:
+    """How probably a run of ours beats a run of theirs on a task, ties counted half (Agarwal et al. 2021, section 4.3).
+
+    The mean over tasks of the share of pairs of seeds with x > y, plus half of that with x = y: between 0 and 1, and
+    0.5 where neither is better. For results that are 0 or 1 it is 0.5 + difference / 2. The interval is that of a
+    seed's mean influence as one of ours and as one of theirs (Hájek's projection).
+
+    Args:
+        ours: Shape (seeds, tasks).
+        theirs: The same seeds and tasks in the same order.
+        clusters: As in ``estimate``.
+        level: As in ``estimate``.
+
+    Raises:
+        ValueError: As ``difference``.
+    """
+    left, right = _paired(ours, theirs)
+    wins = (np.sign(left[:, None] - right[None, :]) + 1) / 2
+    influence = wins.mean(1) + wins.mean(0) - wins.mean((0, 1))
+    return _estimated(influence, clusters, UNIT, level)
+
+
+def area_under_curve(spent: ArrayLike, values: ArrayLike, budget: float) -> Array:
+    """The mean height of a run's learning curve up to a budget, by trapezoids; a constant curve gives its value.
+
+    Runs are compared at the same budget; where a run was evaluated does not matter, as the curve is interpolated
+    linearly between its points, and cut at the budget. One row of areas by task for every seed makes a table for
+    ``estimate`` and ``difference``.
+
+    Args:
+        spent: Shape (points,), rising from 0: what had been spent when the run was evaluated.
+        values: Shape (points, ...): results then, e.g. one column a task.
+        budget: Positive, in the units of ``spent``.
+
+    Returns:
+        Shape (...).
+
+    Raises:
+        ValueError: Shapes do not match, ``spent`` does not rise from 0, or ends before the budget.
+    """
+    at, height = np.asarray(spent, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if at.ndim != 1 or height.shape[:1] != at.shape:
+        raise ValueError(f"one value, or row of values, a point is needed; got shapes {at.shape} and {height.shape}")
+    if not len(at) or at[0] != 0 or (np.diff(at) <= 0).any():
+        raise ValueError("a curve begins where nothing is spent, and every later point at more than the one before")
+    if not 0 < budget <= at[-1]:
+        raise ValueError(f"the curve ends at {at[-1]:g}: compare at a budget above 0 that every run has reached")
+    last = int(np.searchsorted(at, budget))
+    share = (budget - at[last - 1]) / (at[last] - at[last - 1])
+    end = height[last - 1] + share * (height[last] - height[last - 1])
+    curve, widths = np.concatenate([height[:last], end[None]]), np.diff(np.append(at[:last], budget))
+    area: Array = np.tensordot(widths, (curve[1:] + curve[:-1]) / 2, axes=1) / budget
+    return area
+
+
+def normalised(values: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Array:
+    """(x - floor) / (ceiling - floor): 0 for random play, 1 for the expert, so that environments can be averaged.
+
+    Args:
+        values: Any shape.
+        floor: What random play comes to: a number, or one a task.
+        ceiling: What the expert comes to, above the floor.
+
+    Raises:
+        ValueError: A ceiling is not above its floor.
+    """
+    low, high = np.asarray(floor, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
+    if not (high > low).all():
+        raise ValueError("a ceiling is not above its floor: there is nothing to normalise by")
+    shares: Array = (np.asarray(values, dtype=np.float64) - low) / (high - low)
+    return shares
+
+
+def holm(p: ArrayLike) -> Array:
+    """p-values corrected for their number, so that they are wrongly small together as rarely as one alone (Holm 1979).
+
+    The i-th smallest of k is multiplied by k - i + 1, and none is below a smaller one's. Holm's, because every line of
+    a table is read as a claim of its own, and because it holds whatever the comparisons have in common, here the
+    reference; Benjamini and Hochberg's would promise only that of the methods called different few are not.
+
+    Args:
+        p: Shape (k,).
+
+    Returns:
+        Shape (k,), at most 1, in the order given.
+    """
+    given = np.asarray(p, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1)), 1.0)
+    return corrected
+
+
+def comparisons(
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]], reference: ArrayLike, others: Sequence[ArrayLike]
+) -> list[Comparison]:
+    """Several methods against one reference, with p-values that allow for their number.
+
+    A difference of three seeds has little to say about its own variance, and nothing in the far tail of t that a
+    correction looks at: with six comparisons it would find nothing. So the corrected p-values take the variance between
+    seeds from all other methods together, in the manner of Dunnett's test (1955, doi 10.1080/01621459.1955.10501294),
+    and that of the reference, which is part of every difference, from the reference alone; Holm's correction follows. A
+    method that is less stable than the others would profit from them: therefore a corrected p is never below the
+    difference's own, which does not share. A single comparison has its own.
+
+    Args:
+        pairs: Of every method the table of the seeds it shares with the reference, and the reference's of the same.
+        reference: All results of the reference; the same tasks.
+        others: All results of every method, without the reference.
+
+    Raises:
+        ValueError: As ``difference``.
+    """
+    differences = [difference(*pair) for pair in pairs]
+    repeated = [position for position, of in enumerate(differences) if of.seeds > 1]
+    p = [differences[position].p for position in repeated]
+    if len(repeated) > 1:
+        sides = _between_seeds([reference]), _between_seeds(others)
+        p = np.maximum(p, holm([_p_sharing(*pairs[position], sides) for position in repeated])).tolist()
+    corrected = dict(zip(repeated, p, strict=True))
+    return [
+        Comparison(**vars(of), corrected=corrected.get(position), improvement=probability_of_improvement(*pair))
+        for position, (pair, of) in enumerate(zip(pairs, differences, strict=True))
+    ]
+
+
+def _between_seeds(tables: Sequence[ArrayLike]) -> tuple[float, float]:
+    """What the seeds of a table add to its mean square, and the degrees of freedom of that, over all tables."""
+    known = [mean_squares(table) for table in map(_table, tables) if len(table) > 1]
+    freedom = sum(squares.freedom[0] for squares in known)
+    added = sum(squares.freedom[0] * float(squares.seeds - squares.rest) for squares in known)
+    return max(added / freedom, 0.0), freedom
+
+
+def _p_sharing(ours: ArrayLike, theirs: ArrayLike, sides: Sequence[tuple[float, float]]) -> float:
+    """The p-value of a difference to which the seeds of the two sides add so much, known so well."""
+    left, right = _paired(ours, theirs)
+    own = mean_squares(left - right)
+    parts = [(float(own.rest) / 2 + added, freedom) for added, freedom in sides]
+    seeds, uncertain = sum(part for part, _ in parts), sum(part**2 / freedom for part, freedom in parts)
+    freedom = seeds**2 / uncertain if uncertain else own.freedom[0]
+    sharing = replace(own, seeds=np.asarray(seeds), freedom=(freedom, *own.freedom[1:]))
+    return float(two_sided((left - right).mean(), spread(sharing)))
+
+
+def _estimated(
+    table: Array, clusters: Sequence[Hashable] | None, bounds: tuple[float, float] | None, level: float
+) -> Estimate:
+    """The mean of a table with its interval."""
+    if not 0 < level < 1:
+        raise ValueError(f"a level lies between 0 and 1; got {level}")
+    mean = table.mean()
+    drawn = table if clusters is None else _by_cluster(table - mean, clusters) + mean
+    of = spread(mean_squares(drawn))
+    units = drawn.shape[1] if drawn.shape[1] > 1 else drawn.shape[0]
+    low, high = (mean, mean) if drawn.size == 1 else interval(mean, of, level, bounds, units)
+    seeds, tasks = table.shape
+    return Estimate(float(mean), float(low), float(high), seeds, tasks, float(two_sided(mean, of)))
+
+
+def _table(values: ArrayLike) -> Array:
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.size == 0:
+        raise ValueError(f"a table has shape (seeds, tasks), at least one of each; got shape {table.shape}")
+    if not np.isfinite(table).all():
+        raise ValueError("a table holds a number that is not finite")
+    return table
+
+
+def _paired(ours: ArrayLike, theirs: ArrayLike) -> tuple[Array, Array]:
+    left, right = _table(ours), _table(theirs)
     if left.shape != right.shape:
-        raise ValueError(f"panels of different shapes cannot be paired: {left.shape} and {right.shape}")
-    return estimate(left - right, clusters=clusters, level=level, resamples=resamples, seed=seed)
+        raise ValueError(f"tables of different shapes cannot be paired: {left.shape} and {right.shape}")
+    return left, right
 
 
-def _panel(values: ArrayLike) -> NDArray[np.float64]:
-    panel = np.asarray(values, dtype=np.float64)
-    if panel.ndim != 2 or panel.size == 0:
-        raise ValueError(f"a panel has shape (seeds, tasks), at least one of each; got shape {panel.shape}")
-    if not np.isfinite(panel).all():
-        raise ValueError("a panel holds a number that is not finite")
-    return panel
-
-
-def _clusters(tasks: int, names: Sequence[Hashable] | None) -> NDArray[np.int64]:
-    """The cluster of every task, numbered from 0."""
-    if names is None:
-        return np.arange(tasks)
-    if len(names) != tasks:
-        raise ValueError(f"{len(names)} cluster names for {tasks} tasks")
+def _by_cluster(centred: Array, names: Sequence[Hashable]) -> Array:
+    """One column a cluster, of the sums of its tasks in units of the mean cluster's size."""
+    if len(names) != centred.shape[1]:
+        raise ValueError(f"{len(names)} cluster names for {centred.shape[1]} tasks")
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([numbers[name] for name in names])
-
-
-def _sums(of: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.bincount(of, values).astype(np.float64)
-
-
-def _resampled(
-    above: NDArray[np.float64], below: NDArray[np.float64], resamples: int, stream: tuple[int, int]
-) -> NDArray[np.float64]:
-    """The ratio of sums in each of so many resamples of the units; constant for a single unit."""
-    units = len(above)
-    if units == 1:
-        return np.full(resamples, above[0] / below[0])
-    return np.concatenate([(block @ above) / (block @ below) for block in _drawn(units, resamples, stream)])
-
-
-@lru_cache(maxsize=16)
-def _drawn(units: int, resamples: int, stream: tuple[int, int]) -> tuple[NDArray[np.uint16], ...]:
-    """How often each unit was drawn, in blocks of shape (resamples, units); the same for every estimate of a size."""
-    rng = np.random.default_rng(stream)
-    sizes = [min(_BLOCK, resamples - start) for start in range(0, resamples, _BLOCK)]
-    shares = np.full(units, 1 / units)
-    return tuple(rng.multinomial(units - 1, shares, size=size).astype(np.uint16) for size in sizes)
+    member = np.zeros((len(names), len(numbers)))
+    member[np.arange(len(names)), [numbers[name] for name in names]] = 1.0
+    sums: Array = centred @ member * (len(numbers) / len(names))
+    return sums

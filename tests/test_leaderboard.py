@@ -60,7 +60,10 @@ def test_means_changes_and_differences_are_those_of_seeds_and_tasks(runs: Path) 
     assert float(rows["r3l"]["score_change"]) == pytest.approx(6.5 / 8)
     # Seed by seed and task by task r3l is ahead by 0.5, 0.5, 0.5 and 0: the seeds do not differ in that.
     assert float(rows["r3l"]["score_difference"]) == pytest.approx(0.375)
-    assert float(rows["r3l"]["score_difference_low"]) > 0
+    # Tasks alone differ: their variance is 1/16, and t with 3 degrees of freedom 3.18245 at 97.5 %.
+    assert float(rows["r3l"]["score_difference_low"]) == pytest.approx(0.375 - 3.18245 / 8, abs=1e-5)
+    # Of the four pairs of runs all are won on two tasks, three and a tie on another, and all ties on the last.
+    assert float(rows["r3l"]["score_improvement"]) == pytest.approx((1 + 1 + 3.5 / 4 + 0.5) / 4)
     assert (rows["r3l"]["reference"], rows["r3l"]["paired_seeds"]) == ("grpo", "2")
     assert rows["grpo"]["score_difference"] == rows["warm start"]["score_change"] == ""
 
@@ -161,14 +164,53 @@ def test_a_configuration_and_seed_counts_once_and_the_older_record_is_named(
     assert next(row for row in table(runs) if row["name"] == "grpo")["seeds"] == "0 1"
 
 
-def test_intervals_that_hold_zero_are_called_not_separable(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(runs / "even", [0.5, 0.0, 1.0, 0.5], config__method={"name": "r3l", "group_size": 4})
-    assert main([str(runs)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    even = next(line for line in lines if line.startswith("| r3l (group_size=4)"))
-    ahead = next(line for line in lines if line.startswith("| r3l  "))
-    assert even.rstrip(" |").endswith("not separable")
-    assert "not separable" not in ahead
+def cells(page: str, name: str) -> list[str]:
+    """The first row of a page that begins so, in cells."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {name} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def rivals(path: Path, **others: tuple[float, float]) -> Path:
+    """GRPO with three seeds on eight tasks, and configurations of R3L with a gain and a difference between seeds."""
+    for seed in range(3):
+        for name, (gain, luck) in {"grpo": (0.0, 0.0), **others}.items():
+            method = {"name": "grpo"} if name == "grpo" else {**R3L, "note": name}
+            scores = [0.2 + gain + luck * (seed - 1) + 0.01 * (task % 2) for task in range(8)]
+            run = {"config__seed": seed, "config__method": method, "config__evaluation__tasks": 8}
+            record(path / f"{name}{seed}", scores, [0.0] * 8, **run)
+    return path
+
+
+def test_the_words_not_separable_follow_the_corrected_p(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def of_ahead(path: Path) -> tuple[float, str]:
+        rows = {row["switches"]: row for row in table(path, "--reference", "grpo")}
+        assert float(rows["note=ahead"]["score_difference_low"]) > 0
+        assert main([str(path)]) == 0
+        return float(rows["note=ahead"]["score_p"]), cells(capsys.readouterr().out, "r3l (note=ahead)")[5]
+
+    # The gain of .15 has the standard error .05 / sqrt(3), and t = 5.2 with 2 degrees of freedom.
+    p, words = of_ahead(rivals(Path("alone"), ahead=(0.15, 0.05)))
+    assert p == pytest.approx(0.0351, abs=1e-4) and not words.endswith("not separable")
+    p, words = of_ahead(rivals(Path("among"), ahead=(0.15, 0.05), **dict.fromkeys("bcd", (0.0, 0.15))))
+    assert p > 0.05 and words.endswith("not separable")
+
+
+def test_the_smallest_difference_that_is_found_stands_below_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rivals(tmp_path, ahead=(0.15, 0.05))
+    assert main([str(tmp_path)]) == 0
+    # Between seeds the standard error is .05 / sqrt(3); noncentral t with 2 degrees of freedom asks for 5.653 of these.
+    assert (
+        "With 3 seeds, 8 tasks and 1 comparison a true difference in score to grpo of 0.163 is found with a "
+        "probability of 80 %.\n"
+    ) in capsys.readouterr().out
+    assert main([str(tmp_path), "--measure", "success"]) == 0
+    assert "With 3 seeds" not in capsys.readouterr().out, "where nobody ever succeeds, nothing is known of it"
 
 
 def test_differences_say_on_how_many_seeds_they_stand(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,9 +344,9 @@ def test_absolute_paths_are_told_from_other_texts() -> None:
 def test_markdown_cells_hold_their_bars(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(runs / "bar", [1.0, 0.0, 0.0, 0.0], config__method={"name": "a|b"})
     assert main([str(runs)]) == 0
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert any("a\\|b" in row for row in rows)
-    assert {row.replace("\\|", "").count("|") for row in rows} == {7}
+    tables = [part.splitlines() for part in capsys.readouterr().out.split("\n\n") if part.startswith("|")]
+    assert all("a\\|b" in "".join(rows) for rows in tables)
+    assert [{row.replace("\\|", "").count("|") for row in rows} for rows in tables] == [{8}, {7}]
 
 
 @pytest.mark.skipif(not (ROOT / "results" / "leaderboard.md").is_file(), reason="no results are recorded yet")
