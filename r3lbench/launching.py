@@ -23,7 +23,7 @@ from r3lbench.locking import is_locked
 from r3lbench.plans import Job
 from r3lbench.recording import RunFolder
 
-_UNRECORDED = ("resume", "out", "ablate", "quiet", "config", "track")
+_UNRECORDED = ("resume", "out", "ablate", "quiet", "config", "track", "export")
 """Settings of a run that say nothing of what it learns."""
 _MOST_KILLS = 3
 """So often a run that was killed is resumed without getting any further."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from rich.console import Console
 from rich.text import Text
 
 from r3lbench import config as configuration
@@ -30,9 +32,11 @@ from r3lbench.config import (
 )
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
 from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.exporting import check_room
+from r3lbench.exporting import export as export_run
 from r3lbench.files import write_atomic
 from r3lbench.locking import locked
-from r3lbench.policies.loading import CARD, Policy, choose_device, find_policy, load_policy
+from r3lbench.policies.loading import CARD, Policy, Source, choose_device, find_policy, load_policy
 from r3lbench.recording import SEAL, RunFolder, panels_json, privileges_json, provenance
 from r3lbench.rollout.workers import EnvSource
 from r3lbench.tracking import TrackerName, check_installed, tracked
@@ -41,6 +45,8 @@ from r3lbench.training.trainer import Settings, Trainer
 
 PROG = "r3lbench run"
 NAMES = {"method": "r3l", "env": "webshop", "agent": "chat", "policy": "tiny"}
+UNRECORDED = ("resume", "out", "ablate", "track", "export")
+"""Where the record lies is no part of it, nor who watches: it may be moved and published."""
 
 
 class RunConfig(Strict):
@@ -69,17 +75,21 @@ class RunConfig(Strict):
     out: str | None = None
     """Folder of the record; runs/ENV-METHOD-POLICY-sSEED if None."""
     resume: str | None = None
-    """Folder of a run to go on with; its own settings apply, and of others only --track and --quiet."""
+    """Folder of a run to go on with; its own settings apply, and of others only --track, --export and --quiet."""
     track: TrackerName | None = None
     """Also show the run's numbers in tensorboard, wandb or trackio; no part of the record."""
+    export: str | None = None
+    """Also write the trained policy to this folder with a model card, for others to load."""
     quiet: bool = False
     """Print nothing but errors."""
 
 
 class ResumeConfig(Strict):
-    """What is given anew when a run goes on: how it is watched."""
+    """What is given anew when a run goes on: how it is watched, and what becomes of it."""
 
     track: TrackerName | None = None
+    """As of a new run."""
+    export: str | None = None
     """As of a new run."""
     quiet: bool = False
     """Print nothing but errors."""
@@ -87,7 +97,11 @@ class ResumeConfig(Strict):
 
 def suits(names: Mapping[str, str]) -> dict[str, Any]:
     """Settings that suit the chosen policy."""
-    settings = find_policy(names["policy"], names["env"]).suits(names["env"], names["agent"])
+    return _suited(find_policy(names["policy"], names["env"]), names)
+
+
+def _suited(source: Source, names: Mapping[str, str]) -> dict[str, Any]:
+    settings = source.suits(names["env"], names["agent"])
     return {key: value for key, value in settings.items() if key in RunConfig.model_fields}
 
 
@@ -112,8 +126,33 @@ def parse(argv: Sequence[str]) -> RunConfig:
     watched: ResumeConfig = configuration.parse(
         ResumeConfig, others, names={}, prog=PROG, description="Go on with a run."
     )
-    watching = {"track": watched.track, "quiet": watched.quiet}
-    return restored.model_copy(update={"resume": resume, "out": resume, **watching})
+    return restored.model_copy(update={"resume": resume, "out": resume, **_anew(watched)})
+
+
+def _anew(config: RunConfig | ResumeConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ResumeConfig.model_fields if name not in Strict.model_fields}
+
+
+def command_of(run: RunFolder) -> str:
+    """What repeats a complete run, where its policy can be found under its name.
+
+    Raises:
+        BadCheckpoint: The run is damaged, or not complete.
+    """
+    names = run.names(NAMES)
+    # The policy that was trained brings the settings that the one it began as brought.
+    source = find_policy(find_policy(str(run.path), names["env"]).path, names["env"])
+    policy = Path(names["policy"])
+    names["policy"] = policy.name if policy.is_absolute() else names["policy"]
+    argv = [part for kind, name in names.items() for part in (f"--{kind}", name)]
+    usual: RunConfig = configuration.parse(
+        RunConfig, argv, names=NAMES, defaults_of=lambda names: _suited(source, names), prog=PROG, description=""
+    )
+    before = configuration.dotted(configuration.dump(usual))
+    for name, value in configuration.dotted(run.manifest["config"]).items():
+        if before.get(name) != value and name not in ("policy.name", "quiet"):
+            argv += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(["python", "-m", "r3lbench.run", *argv])
 
 
 def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any) -> Trainer:
@@ -155,6 +194,8 @@ def run(config: RunConfig) -> dict[str, Any]:
     if all(limit is None for limit in config.budget.model_dump().values()):
         raise BadConfig("a run needs a budget: --budget.updates, .env-steps, .generated-tokens or .seconds")
     check_installed(config.track)
+    if config.export is not None:
+        check_room(Path(config.export))
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -174,6 +215,7 @@ def run(config: RunConfig) -> dict[str, Any]:
             if not (path / SEAL).is_file():
                 folder.seal()
             console.print(Text(f"{path} is complete already; nothing to do"))
+            _export(config, folder, console)
             return result
     progress = RunProgress(console)
     # Before anything is written: a policy that cannot be trained is found out here.
@@ -199,7 +241,14 @@ def run(config: RunConfig) -> dict[str, Any]:
     console.print()
     console.print(summary_table(title, ("", "before", "after", "change"), before_after(result["evaluation"])))
     console.print(Text(f"recorded in {path}; compare runs with: python -m r3lbench.leaderboard {path.parent}"))
+    _export(config, folder, console)
     return result
+
+
+def _export(config: RunConfig, run: RunFolder, console: Console) -> None:
+    if config.export is not None:
+        export_run(run, Path(config.export), command_of(run))
+        console.print(Text(f"exported to {config.export}"))
 
 
 def run_all(config: RunConfig) -> list[dict[str, Any]]:
@@ -213,13 +262,17 @@ def run_all(config: RunConfig) -> list[dict[str, Any]]:
     results = []
     base = _folder(config)
     for name, method in variants(config.method, config.ablate).items():
-        path = base if name == FULL else base.with_name(f"{base.name}-{slug(name)}")
+        path, out = base, config.export
+        if name != FULL:
+            path = base.with_name(f"{base.name}-{slug(name)}")
+            out = out and f"{out}-{slug(name)}"
         make_console(quiet=config.quiet).print(Text(f"\n{config.method.name}: {name}", style="bold"))
         if (path / "manifest.json").is_file():
-            watching = {"track": config.track, "quiet": config.quiet}
-            results.append(run(parse(["--resume", str(path)]).model_copy(update=watching)))
+            going = parse(["--resume", str(path)])
+            results.append(run(going.model_copy(update={**_anew(config), "export": out})))
         else:
-            results.append(run(config.model_copy(update={"method": method, "out": str(path), "ablate": ()})))
+            given = {"method": method, "out": str(path), "ablate": (), "export": out}
+            results.append(run(config.model_copy(update=given)))
     return results
 
 
@@ -239,12 +292,9 @@ def export(folder: Path, policy: Policy) -> None:
 
 
 def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
-    values = configuration.dump(config)
-    # Where the record lies is no part of it, nor who watches: it may be moved and published.
-    del values["resume"], values["out"], values["ablate"], values["track"]
     return {
         **provenance(),
-        "config": values,
+        "config": {name: value for name, value in configuration.dump(config).items() if name not in UNRECORDED},
         "env": next(iter(panels.values())).env,
         "panels": panels_json(panels),
         "policy": policy.to_json(),
@@ -281,7 +331,7 @@ def _resumed(argv: Sequence[str]) -> tuple[str | None, list[str]]:
         raise BadConfig("--resume needs the folder of a run")
     others = flags[:position] + flags[position + 2 :]
     for flag in others:
-        if flag.startswith("--") and flag not in ("--track", "--quiet"):
+        if flag.startswith("--") and flag not in ("--track", "--export", "--quiet"):
             raise BadConfig(f"--resume goes on with the run's own settings; {flag} cannot be given beside it")
     return flags[position + 1], others
 
