@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from r3lbench.agent import ContextFull, Conversation, Turn
 from r3lbench.errors import R3LBenchError
-from r3lbench.hosting import ChatServer, HostedModel
+from r3lbench.hosting import ChatServer, HostedModel, ServerFailed
 from r3lbench.registry import register_agent
 from r3lbench.tools import from_openai, to_openai
 
@@ -61,7 +61,8 @@ class ApiAgent(ChatAgent):
     parallel: int = Field(8, ge=1, exclude=True)
     """Requests under way at once."""
     remember: bool = Field(False, exclude=True)
-    """Keep replies on disk, so that an evaluation that broke off goes on without paying twice."""
+    """Answer from the disk what was asked before, where every reply is kept: so an evaluation that broke off goes on
+    without paying twice."""
 
     @cached_property
     def _hosted(self) -> HostedModel:
@@ -91,7 +92,10 @@ class ApiAgent(ChatAgent):
             "tools": tools or None,
         }
         settings = {name: value for name, value in {**usual, **json.loads(self.request)}.items() if value is not None}
-        said = await self._hosted.ask(messages, **settings)
+        try:
+            said = await self._hosted.ask(messages, **settings)
+        except ServerFailed as error:
+            raise ServerFailed(f"{error}; --agent.remember goes on with what it answered so far") from error
         if said.message is None:
             if not conversation.history:
                 raise R3LBenchError(f"the agent 'api', model {self.model}: no room for the first turn: {said.problem}")

@@ -107,8 +107,10 @@ def suits(names: Mapping[str, str]) -> dict[str, Any]:
     """
     try:
         source = find_policy(names["policy"], names["env"])
-    except UnknownName:
-        if AGENTS.load(names["agent"]).speaks or names["policy"] != NAMES["policy"]:
+    except UnknownName as error:
+        if names["policy"] != NAMES["policy"]:
+            raise UnknownName(f"{error}; a model behind a server plays with --agent api") from error
+        if AGENTS.load(names["agent"]).speaks:
             raise
         return {}
     suited = source.suits(names["env"], names["agent"])
@@ -363,6 +365,8 @@ def _spelled_out(argv: Sequence[str]) -> list[str]:
     asks = "model" in AGENTS.load(agent).model_fields
     long = {"--model": "--agent.model" if asks else "--policy", "--base-url": "--agent.base-url"}
     parts = [argument.partition("=") for argument in argv]
+    if not asks and any(flag.replace("_", "-") == "--base-url" for flag, _, _ in parts):
+        raise BadConfig(f"--base-url: the agent {agent!r} asks no server; use --agent api")
     return [long.get(flag.replace("_", "-"), flag) + equals + value for flag, equals, value in parts]
 
 

@@ -10,13 +10,14 @@ import asyncio
 import os
 import re
 import time
-import weakref
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from threading import Thread
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
@@ -30,6 +31,7 @@ _NO_ROOM = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
 _LONGEST_PAUSE = 60.0
 """A server that asks for more seconds of patience than these is asked again after them."""
 _REPLIES = Memory("replies", "r3lbench-reply-1")
+T = TypeVar("T")
 
 
 class ServerFailed(R3LBenchError):
@@ -125,7 +127,7 @@ class ChatServer:
 
     Raises:
         MissingExtra: The ``openai`` package is not installed.
-        BadConfig: There is no model or no key, or the address holds one.
+        BadConfig: There is no model or no key, or the address is none or holds a key.
     """
 
     def __init__(self, who: str, *, model: str | None, url: str | None, key_env: str, timeout: float) -> None:
@@ -138,14 +140,13 @@ class ChatServer:
         key = os.environ.get(key_env)
         if not key and url is None:
             raise BadConfig(f"{who} needs a key in the environment variable {key_env}, or a url")
-        self.who, self.model, self._key = who, model, key
+        self.who, self.model, self._key, self._key_env = who, model, key, key_env
+        if (address := os.environ.get("OPENAI_BASE_URL") if url is None else url) is not None:
+            _check_address(address, who, key_env)
         # Retries are ours: each is counted, and a reply that is of no use to its reader is one, too.
         self._client = openai.OpenAI(api_key=key or "none", base_url=url, timeout=timeout, max_retries=0)
         self._errors = (openai.APIStatusError, openai.APIError)
         self.url = str(self._client.base_url)
-        if "@" in urlsplit(self.url).netloc:
-            # The address is a setting, and settings are recorded.
-            raise BadConfig(f"{who} has a url that holds a name or password; put the key into the variable {key_env}")
 
     def ask(self, messages: Sequence[dict[str, Any]], **settings: Any) -> Answer:
         """Ask for the next message of a conversation.
@@ -165,18 +166,19 @@ class ChatServer:
             no_room = error.status_code in (400, 413, 500) and _NO_ROOM.search(error.response.text) is not None
             return Answer(
                 None,
-                self._public(f"the server answered with status {error.status_code}: {error.message}"),
+                self._public(f"the server answered {self._to(error.status_code)}: {error.message}"),
                 hopeless=no_room or error.status_code in _HOPELESS,
                 no_room=no_room,
                 pause=_seconds(error.response.headers.get("retry-after", "")),
             )
         except any_error as error:
             # A timeout or a lost connection.
-            return Answer(None, self._public(f"{type(error).__name__}: {error}"))
+            cause = f" ({error.__cause__})" if error.__cause__ else ""
+            return Answer(None, self._public(f"{error}{cause}"))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return Answer(None, self._public(f"the server's reply is no chat completion: {where}: {first['msg']}"))
+            wrong = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+            return Answer(None, self._public(f"the server's reply is no chat completion ({wrong}): {said.text}"))
         usage = completion.usage
         return Answer(
             completion.choices[0].message.model_dump(exclude_none=True),
@@ -184,6 +186,11 @@ class ChatServer:
             fingerprint=completion.system_fingerprint or "",
             usage=None if usage is None else _counted(usage),
         )
+
+    def _to(self, status: int) -> str:
+        """A status, with what decides on it."""
+        key = f"the key in {self._key_env}" if self._key else f"no key: {self._key_env} is not set"
+        return f"with status {status}" + (f" to {key}" if status in (401, 403) else "")
 
     def _public(self, problem: str) -> str:
         """A problem as it may be shown: some servers repeat the key that they refuse."""
@@ -221,14 +228,15 @@ class HostedModel:
         retries: How often a request without an answer is sent again.
         pause: Seconds before the first time; twice as long before every further time, and never less than the server
             asks for.
-        remember: Keep answers on disk, and ask nothing twice.
+        remember: Give answers that are kept on disk. Those that come are kept there in any case: they were paid for.
     """
 
     def __init__(self, server: ChatServer, *, parallel: int, retries: int, pause: float, remember: bool) -> None:
         self.server, self.retries, self.pause, self.remember = server, retries, pause, remember
         self.tally = Tally()
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="r3lbench-hosted")
-        weakref.finalize(self, self._threads.shutdown, wait=False, cancel_futures=True)
+        self._parallel = parallel
+        # A semaphore serves one event loop, and every mode of an evaluation has its own.
+        self._room: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     async def ask(self, messages: Sequence[dict[str, Any]], **settings: Any) -> Answer:
         """The answer to a request, see ``ChatServer.ask``; without a message only where there is no room for it.
@@ -244,7 +252,7 @@ class HostedModel:
             self.tally.remembered += 1
         else:
             answer = await self._ask(messages, settings)
-            if self.remember and answer.message is not None:
+            if answer.message is not None:
                 _REPLIES.keep(asked, asdict(answer))
         self.tally.requests += 1
         self.tally.uncounted += answer.message is not None and answer.usage is None
@@ -259,11 +267,11 @@ class HostedModel:
         return {**tally, **named, "url": self.server.url}
 
     async def _ask(self, messages: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Answer:
-        loop = asyncio.get_running_loop()
+        room = self._room.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._parallel))
         for attempt in range(self.retries + 1):
-            answer = await loop.run_in_executor(self._threads, self._timed, messages, settings)
-            self.tally.seconds += answer[1]
-            said = answer[0]
+            async with room:
+                said, seconds = await _aside(lambda: self._timed(messages, settings))
+            self.tally.seconds += seconds
             if said.message is not None or said.no_room:
                 return said
             self.tally.failed += 1
@@ -272,13 +280,41 @@ class HostedModel:
             await asyncio.sleep(max(self.pause * 2**attempt, said.pause))
         times = "once" if attempt == 0 else f"{attempt + 1} times"
         raise ServerFailed(
-            f"{self.server.who}, model {self.server.model}: asked {times} without an answer: "
+            f"{self.server.who}, model {self.server.model} at {self.server.url}: asked {times} without an answer: "
             f"{' '.join(said.problem.split())}"
         )
 
     def _timed(self, messages: Sequence[dict[str, Any]], settings: dict[str, Any]) -> tuple[Answer, float]:
         begun = time.monotonic()
         return self.server.ask(messages, **settings), time.monotonic() - begun
+
+
+def _aside(work: Callable[[], T]) -> asyncio.Future[T]:
+    """What comes of work in a thread of its own, which nobody waits for who has given it up."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def do() -> None:
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - handed to who waits
+            future.set_exception(error)
+
+    Thread(target=do, name="r3lbench-hosted", daemon=True).start()
+    return asyncio.wrap_future(future)
+
+
+def _check_address(url: str, who: str, key_env: str) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise BadConfig(f"{who} has a url that cannot be read: {error}") from error
+    if "@" in parts.netloc:
+        # The address is a setting, and settings are recorded.
+        raise BadConfig(f"{who} has a url that holds a name or password; put the key into the variable {key_env}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable():
+        raise BadConfig(f"{who} has no server's address for a url: {url!r}; give one like http://localhost:8000/v1")
 
 
 def _counted(usage: _Usage) -> Usage:

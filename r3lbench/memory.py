@@ -59,7 +59,8 @@ class Memory:
                 file.write(content)
             Path(file.name).replace(path)
         except OSError as error:
-            raise MemoryFailed(f"an answer cannot be kept in {path.parent}: {error.strerror or error}") from error
+            why = f"{error.strerror or error}; R3LBENCH_CACHE names another folder"
+            raise MemoryFailed(f"an answer cannot be kept in {path.parent}: {why}") from error
 
     def _place(self, asked: Any) -> tuple[Path, str]:
         """File of an answer, and the key that it must hold."""

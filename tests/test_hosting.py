@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("openai", reason="needs the openai package: pip install 'r3lbench[api]'")
 
 from r3lbench import hosting
+from r3lbench.errors import BadConfig
 from r3lbench.hosting import ChatServer, HostedModel, ServerFailed, Usage
 from tests.judges.chat_server import Answer, chat_server
 
@@ -95,6 +100,87 @@ def test_what_is_asked_twice_is_remembered_by_server_model_and_request() -> None
 def test_failures_are_not_remembered() -> None:
     with chat_server([Answer(status=401, body="{}"), Answer("Hi")]) as server:
         model = HostedModel(server_at(server.url), parallel=1, retries=0, pause=0.0, remember=True)
-        with pytest.raises(ServerFailed, match=r"somebody, model small: asked once without an answer: .*status 401"):
+        with pytest.raises(ServerFailed, match=r"somebody, model small at http.*/v1/: asked once without .*status 401"):
             asyncio.run(model.ask(ASKED))
         assert asyncio.run(model.ask(ASKED)).message == {"content": "Hi"}
+
+
+def test_every_answer_is_kept_and_given_again_to_those_only_who_want_that() -> None:
+    with chat_server([Answer("Hi"), Answer("Ho")]) as server:
+        said = []
+        for remember in (False, False, True):
+            model = HostedModel(server_at(server.url), parallel=1, retries=0, pause=0.0, remember=remember)
+            said.append((asyncio.run(model.ask(ASKED)).message, model.tally.remembered))
+    assert said == [({"content": "Hi"}, 0), ({"content": "Ho"}, 0), ({"content": "Ho"}, 1)]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("localhost:8000/v1", "no server's address for a url: 'localhost:8000/v1'; give one like http://"),
+        ("ftp://localhost/v1", "no server's address"),
+        ("https://", "no server's address"),
+        ("", "no server's address"),
+        ("http://local\nhost/v1", "no server's address"),
+        ("http://localhost:99999/v1", "cannot be read: Port out of range"),
+        ("http://[::1/v1", "cannot be read: "),
+    ],
+)
+def test_a_url_that_is_none_is_refused_wherever_it_stands(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadConfig, match=re.escape(said)):
+        server_at(url)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    monkeypatch.setenv("NO_KEY", "sk-any")
+    with pytest.raises(BadConfig, match=re.escape(said)):
+        ChatServer("somebody", model="small", url=None, key_env="NO_KEY", timeout=5.0)
+
+
+def test_a_server_that_is_not_there_is_named_with_what_kept_us_from_it() -> None:
+    with chat_server([Answer()]) as server:
+        url = server.url
+    model = HostedModel(server_at(url), parallel=1, retries=1, pause=0.0, remember=False)
+    with pytest.raises(ServerFailed, match=rf"model small at {url}/: asked 2 times .*Connection refused"):
+        asyncio.run(model.ask(ASKED))
+
+
+@pytest.mark.parametrize(("key", "said"), [("sk-wrong", "to the key in NO_KEY: "), (None, "to no key: NO_KEY is not")])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_named_by_its_variable(
+    status: int, key: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if key:
+        monkeypatch.setenv("NO_KEY", key)
+    with chat_server([Answer(status=status, body='{"error": {"message": "no"}}')]) as server:
+        problem = server_at(server.url).ask(ASKED).problem
+    assert f"with status {status} {said}" in problem
+
+
+def test_a_reply_of_something_else_is_shown() -> None:
+    with chat_server([Answer(body="<html>Welcome to nginx!</html>")]) as server:
+        problem = server_at(server.url).ask(ASKED).problem
+    assert problem.startswith("the server's reply is no chat completion (Invalid JSON: ")
+    assert problem.endswith(": <html>Welcome to nginx!</html>")
+
+
+def test_at_most_so_many_are_under_way_in_every_event_loop() -> None:
+    under_way, most = 0, []
+    counting = threading.Lock()
+
+    def answer(asked: dict[str, Any]) -> Answer:
+        nonlocal under_way
+        with counting:
+            under_way += 1
+            most.append(under_way)
+        time.sleep(0.02)
+        with counting:
+            under_way -= 1
+        return Answer("Hi")
+
+    async def many() -> None:
+        await asyncio.gather(*(model.ask(ASKED, seed=seed) for seed in range(6)))
+
+    with chat_server(answer) as server:
+        model = HostedModel(server_at(server.url), parallel=2, retries=0, pause=0.0, remember=False)
+        asyncio.run(many())
+        asyncio.run(many())
+    assert max(most) == 2 and len(most) == 12

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +25,7 @@ from r3lbench.recording import RunFolder
 from r3lbench.results import absolute_paths, read
 from r3lbench.standings import Kind, compare
 from r3lbench.tools import schema
+from tests.conftest import Command
 from tests.judges.chat_server import Answer, ChatServer, chat_server
 from tests.toy import Toy
 
@@ -296,7 +299,7 @@ def test_what_fails_for_a_while_is_asked_again(evaluate: Evaluate) -> None:
         (Answer(status=401, body=f'{{"error": {{"message": "wrong key {KEY}"}}}}'), 1, "status 401"),
         (Answer(status=404, body='{"error": {"message": "no such model"}}'), 1, "no such model"),
         (Answer(status=503, body="later"), 3, "asked 3 times"),
-        (Answer(body='{"choices": []}'), 3, "no chat completion: choices"),
+        (Answer(body='{"choices": []}'), 3, "no chat completion (choices: "),
         (Answer(told={"choices": [{"message": {"content": 7}}]}), 3, "choices.0.message.content"),
         (Answer(status=400, body='{"error": {"message": "maximum context length is 5"}}'), 1, "no room for the first"),
     ],
@@ -327,8 +330,10 @@ def test_an_episode_that_outgrows_the_context_ends_there(evaluate: Evaluate) -> 
     assert len(server.requests) == 8
 
 
-def test_an_evaluation_that_broke_off_goes_on_without_paying_twice(evaluate: Evaluate, tmp_path: Path) -> None:
-    few = ("--agent.remember", "--agent.parallel", "1", "--seed", "3")
+def test_an_evaluation_that_broke_off_goes_on_without_paying_twice(
+    evaluate: Evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, remember = ("--agent.parallel", "1", "--seed", "3"), "--agent.remember"
 
     def dies_after(count: int) -> Callable[[dict[str, Any]], Answer]:
         answers = iter(range(count))
@@ -336,23 +341,47 @@ def test_an_evaluation_that_broke_off_goes_on_without_paying_twice(evaluate: Eva
 
     with chat_server(dies_after(20)) as server:
         assert main(arguments(server, *few, "--out", tmp_path / "broken")) == 2
+        assert "--agent.remember goes on with what it answered so far" in capsys.readouterr().err
         paid, url = len(server.requests), server.url
     assert paid == 21
     with chat_server(plainly, port=int(url.rpartition(":")[2].partition("/")[0])) as server:
-        folder = evaluate(server, *few)
+        folder = evaluate(server, *few, remember)
         told = folder.manifest["elsewhere"]
         assert told["remembered"] == 20 and len(server.requests) == told["requests"] - 20
-        again = evaluate(server, *few, out="again")
+        again = evaluate(server, *few, remember, out="again")
         assert again.manifest["elsewhere"]["remembered"] == told["requests"]
     # What was remembered is what it was, and costs what it cost.
     assert again.evaluations() == folder.evaluations()
     assert again.result == folder.result
 
 
+def test_who_interrupts_does_not_wait_for_answers(command: Command, tmp_path: Path) -> None:
+    released = threading.Event()
+
+    def never(asked: dict[str, Any]) -> Answer:
+        released.wait(timeout=120)
+        return plainly(asked)
+
+    with chat_server(never) as server:
+        process = command("evaluate", *arguments(server, "--tasks", 3, "--out", tmp_path / "out"), cwd=tmp_path)
+        while not server.requests:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            released.set()
+            process.kill()
+    assert (process.returncode, errors) == (130, "r3lbench evaluate: interrupted; nothing was recorded\n")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (("--model", ""), "needs the name of a model"),
+        (("--base-url", "localhost:1/v1"), "no server's address for a url"),
+        (("--agent", "random"), "--base-url: the agent 'random' asks no server; use --agent api"),
         (("--base-url", "http://me:secret@localhost:1/v1"), "holds a name or password"),
         (("--agent.request", "[]"), "a JSON object was expected"),
         (("--agent.request", "{"), "agent.request"),
