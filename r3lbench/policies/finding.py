@@ -87,11 +87,13 @@ def find_policy(name: str, env: str) -> Source:
     if name == "smollm2":
         return _source(name, _smollm2())
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         if is_run(folder):
             return _trained(name, RunFolder.open(folder))
         if folder.parent.name == "checkpoints" and is_run(folder.parent.parent):
             return _underway(name, folder, RunFolder.open(folder.parent.parent))
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise BadCheckpoint(f"{folder} is an adapter; merge it into its model first (peft: merge_and_unload)")
         if not (folder / "config.json").is_file():
             raise BadCheckpoint(f"{folder} is not a policy: it holds no config.json (a Hugging Face model folder does)")
         return _source(name, folder)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import transformers
 
-from r3lbench.engines.template import ChatTemplate
+from r3lbench.engines.template import ChatTemplate, Message
 from r3lbench.errors import BadCheckpoint, BadConfig
 from r3lbench.files import sha256_of
 from r3lbench.policies.finding import CARD, Source, find_policy
@@ -59,31 +59,54 @@ def load_policy(source: Source, *, device: str = "cpu", dtype: torch.dtype = tor
         TemplateUnsuitable: Its chat template cannot carry a growing conversation.
     """
     local = Path(source.path).is_dir()
+    what = f"the policy {source.name!r}" + (f" ({source.path})" if source.path != source.name else "")
+    # Its reports go on for pages; what is wrong is said in a line below.
     transformers.utils.logging.disable_progress_bar()
+    verbosity = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source.path)
+        # None would ask whoever sits at the terminal whether foreign code may run.
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source.path, trust_remote_code=False)
         model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
-            source.path, dtype=dtype, output_loading_info=True
+            source.path,
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
         )
     except Exception as error:
         # transformers raises many kinds here (OSError, ValueError, KeyError, safetensors' own); all mean the same.
-        reason = str(error).strip().split("\n", 1)[0]
-        raise BadCheckpoint(f"the policy {source.name!r} ({source.path}) cannot be loaded: {reason}") from error
+        also = "" if local else "there is no such folder, and as a Hugging Face id "
+        raise BadCheckpoint(f"{what} cannot be loaded: {also}{_first_sentence(error)}") from error
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+    # Weights that are missing or do not fit would be random numbers.
     if missing := sorted(loaded["missing_keys"]):
-        # They would be random numbers, with a warning at most.
-        raise BadCheckpoint(f"the policy {source.name!r} ({source.path}) lacks weights, first of all {missing[0]}")
+        raise BadCheckpoint(f"{what} lacks weights, first of all {missing[0]}")
+    if misfits := sorted(loaded["mismatched_keys"]):
+        name, has, wants = misfits[0]
+        raise BadCheckpoint(f"{what} has weights of another config.json: {name} is {tuple(has)}, not {tuple(wants)}")
     if source.checkpoint is not None:
         checkpoint.load_weights(Path(source.checkpoint), model)
     weights = Path(source.checkpoint or source.path) / "model.safetensors"
     model = model.to(device).eval()
+    template = ChatTemplate(tokenizer)
+    known = model.get_input_embeddings().num_embeddings
+    if (last := max(*template.opening([Message("user", "a")]), template.end_id)) >= known:
+        raise BadCheckpoint(f"{what} has a chat template that writes token {last}, and weights for {known} tokens only")
     return Policy(
         source=source,
         model=model,
         tokenizer=tokenizer,
-        template=ChatTemplate(tokenizer),
+        template=template,
         context_limit=int(getattr(model.config, "max_position_embeddings", 1 << 20)),
         digest=sha256_of(weights) if local and weights.is_file() else "",
     )
+
+
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if not lines[0].rstrip().endswith(":") else " ".join(lines)
 
 
 def choose_device(name: str) -> str:
