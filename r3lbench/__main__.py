@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "play a panel of tasks with an agent, without training",
     "leaderboard": "compare recorded runs",
     "export": "write the policy that a run trained as a Hugging Face folder with a model card",
+    "verify": "play recorded runs again, and report every difference",
     "credit": "measure on recorded runs whether reflections and credit find the steps that mattered",
     "envs": "list the environments, or show one",
     "panels": "print the tasks of every environment as hashes, and check them against a file",

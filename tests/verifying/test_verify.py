@@ -1,0 +1,227 @@
+"""A record that is what it says passes, and what cannot be told is said to be so."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r3lbench import register_env
+from r3lbench.errors import BadCheckpoint, MissingExtra
+from r3lbench.nature import Fidelity
+from r3lbench.recording import SEAL, VERIFICATION, RunFolder
+from r3lbench.registry import ENVIRONMENTS, Entry
+from r3lbench.verdict import Check, Verdict, verdict_on
+from r3lbench.verify import main
+from tests.toy import Toy
+from tests.verifying.records import TREE, Copy, Make, differences, read, train, verified, write
+
+# What passes
+
+
+def test_records_are_what_they_say(
+    records: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for of in records.values() for file in of.rglob("*") if file.is_file()}
+    assert main([str(of) for of in records.values()]) == 0
+    out = capsys.readouterr().out
+    assert out.count(": verified\n") == 3 and out.endswith("3 verified\n")
+    for part in ("8 episodes played again", "4 groups played again", "4 groups explored again", "by the agent random"):
+        assert part in out
+    assert {file: file.read_bytes() for of in records.values() for file in of.rglob("*") if file.is_file()} == before
+    run = json.loads((records["run"] / "result.json").read_bytes())
+    assert run["cost"]["retry"]["env_steps"] > 0, "a run without retries shows little"
+
+
+@pytest.mark.parametrize("method", ["dapo", "erl", "herl", "reflect_grpo"])
+def test_runs_of_methods_that_turn_down_remember_draw_and_reflect_are_what_they_say(make: Make, method: str) -> None:
+    folder = train(make, method, "--optimiser.minibatches", "2", "--evaluation.every", "1")
+    found = verified(folder)
+    assert differences(found) == [] and found.verdict is Verdict.VERIFIED
+
+
+def test_a_published_record_may_leave_out_its_trees_as_a_whole(copy: Copy) -> None:
+    folder = copy("run")
+    (folder / TREE).unlink()
+    assert {one.split(":")[0] for one in differences(verified(folder))} == {TREE}
+    shutil.rmtree(folder / "trees")
+    found = {check.name: check for check in verified(folder).checks}
+    assert {check.verdict for check in found.values()} == {Verdict.VERIFIED}
+    assert "not in this record: policy, trees" in found["seal"].notes
+    assert found["trees"].absent == found["method"].absent == "not in this record"
+
+
+@register_env("restless")
+class Restless(Toy):
+    """A corridor that is described in other words each time, which an environment may call the same."""
+
+    name = "Restless-v0"
+    fidelity = Fidelity.EQUIVALENT
+    ticks = itertools.count()
+
+    def look(self) -> str:
+        return " ".join(super().look().split()[:: -1 if next(self.ticks) % 3 else 1])
+
+    def canonical(self, observation: str) -> str:
+        return " ".join(sorted(observation.split()))
+
+
+def test_equal_states_may_be_shown_in_other_words(make: Make) -> None:
+    folder = train(make, "r3l", "--method.reflection", "oracle", env="restless")
+    assert differences(verified(folder)) == []
+    groups = read(folder / TREE)
+    groups[0]["states"][1]["score"] = 0.25
+    groups[0]["states"][2]["observation"] = "Room 7."
+    write(folder / TREE, groups)
+    found = differences(verified(folder), "trees")
+    assert any("states.1.score: recorded 0.25" in one for one in found)
+    assert any("states.2.observation" in one for one in found)
+
+
+# What cannot be told
+
+
+def test_a_record_of_an_earlier_version_is_not_verified_and_no_error(
+    copy: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy("floor")
+    lines = read(folder / "evaluation.jsonl")
+    for line in lines:
+        del line["actions"], line["digest"]
+    write(folder / "evaluation.jsonl", lines)
+    (folder / SEAL).unlink()
+    assert main([str(folder), "--write"]) == 3
+    out = capsys.readouterr().out
+    assert f"{folder}: not verified" in out and "the record is not sealed" in out and "did not keep actions" in out
+    assert not (folder / VERIFICATION).exists() and verdict_on(RunFolder(folder)) is Verdict.OPEN
+
+
+def test_a_run_under_way_is_not_verified(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copy("run")
+    (folder / "result.json").unlink()
+    (folder / SEAL).unlink()
+    assert main([str(folder)]) == 3
+    assert capsys.readouterr().out.count("cannot be checked here: the run is not complete") == 6
+
+
+class Absent(Toy):
+    """An environment whose package is not installed."""
+
+    def __init__(self, rooms: int = 5, *, max_steps: int = 20, **options: Any) -> None:
+        raise MissingExtra("toy needs its box: pip install 'r3lbench[alfworld]'")
+
+
+def test_without_the_environment_it_is_said_what_is_needed(
+    records: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(ENVIRONMENTS._entries, "toy", Entry("toy", Absent))
+    assert main([str(records["run"])]) == 3
+    out = capsys.readouterr().out
+    assert out.count("cannot be checked here: toy needs its box: pip install 'r3lbench[alfworld]'") == 5
+    assert "✓ seal" in out and "✓ result" in out
+    monkeypatch.delitem(ENVIRONMENTS._entries, "toy")
+    assert main([str(records["run"])]) == 3
+    assert "cannot be checked here: unknown environment 'toy'" in capsys.readouterr().out
+
+
+# What is written
+
+
+def test_a_note_speaks_of_one_seal(copy: Copy, tmp_path: Path) -> None:
+    folder = copy("floor")
+    run = RunFolder(folder)
+    assert verdict_on(run) is Verdict.OPEN
+    assert main([str(folder), "--write", "--json", str(tmp_path / "all.json"), "--quiet"]) == 0
+    note = (folder / VERIFICATION).read_bytes()
+    (told,) = json.loads((tmp_path / "all.json").read_bytes())["runs"]
+    assert told == {"run": folder.as_posix(), **json.loads(note)}
+    assert told["verdict"] == "verified" and told["checks"][0]["name"] == "seal"
+    assert main([str(folder), "--write", "--quiet"]) == 0 and (folder / VERIFICATION).read_bytes() == note
+    assert verdict_on(run) is Verdict.VERIFIED
+    run.seal()
+    assert verdict_on(run) is Verdict.VERIFIED, "the note is outside of the seal"
+    (folder / "timings.jsonl").write_text("")
+    assert verdict_on(run) is Verdict.FAILED, "a file was changed since"
+    run.seal()
+    assert verdict_on(run) is Verdict.OPEN, "nobody has looked at this record"
+    assert main([str(folder), "--write", "--quiet"]) == 0
+    lines = read(folder / "evaluation.jsonl")
+    lines[0]["score"] = 1.0
+    write(folder / "evaluation.jsonl", lines)
+    run.seal()
+    assert main([str(folder), "--write", "--quiet"]) == 1 and verdict_on(run) is Verdict.FAILED
+    (folder / VERIFICATION).write_text("{}")
+    with pytest.raises(BadCheckpoint, match=r"verification\.json is damaged"):
+        verdict_on(run)
+
+
+def test_no_more_than_twenty_differences_of_a_check_are_told(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copy("run")
+    states = read(folder / TREE)
+    for group in states:
+        for state in group["states"]:
+            state["feedback"] = "well done"
+    write(folder / TREE, states)
+    count = sum(len(group["states"]) for group in states)
+    assert count > 20 and main([str(folder)]) == 1
+    out = capsys.readouterr().out
+    assert out.count('feedback: recorded "well done", found') == 20 and f"      and {count - 20} more\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name the folder of a run"),
+        (("nowhere",), "nowhere is not a folder"),
+        (("empty",), "no run folder (with a manifest.json) below empty"),
+        (("{floor}", "--json", "foreign.json"), "foreign.json exists and was not made by this command"),
+        (("{floor}", "--strict"), "unknown flag --strict"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused_in_one_line(
+    arguments: tuple[str, ...],
+    said: str,
+    records: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign.json").write_text("[]")
+    assert main([argument.replace("{floor}", str(records["floor"])) for argument in arguments]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and errors.startswith("r3lbench verify: ") and said in errors
+
+
+# The law of comparing
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.text("ab", max_size=2),
+    lambda of: st.lists(of, max_size=3) | st.dictionaries(st.text("xyz", max_size=1), of, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON, JSON)
+def test_two_values_differ_unless_they_are_written_the_same(one: Any, two: Any) -> None:
+    check = Check("law")
+    check.compare("here", one, two)
+    same = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
+    assert bool(check.differences) != same
+    assert all(difference.place.startswith("here") for difference in check.differences)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"), [(0.1 + 0.2, 0.3, True), (1, 1.0, True), (1, True, False), (0.3, 0.31, False)]
+)
+def test_numbers_are_the_same_up_to_rounding(one: Any, two: Any, same: bool) -> None:
+    check = Check("law")
+    check.compare("here", [one], [two])
+    assert (not check.differences) == same
