@@ -36,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
     if command in COMMANDS:
         # Imported on use: some commands need a second or two for what others do without.
-        status: int = importlib.import_module(f"r3lbench.{command}").main(rest[:-1])
+        try:
+            status: int = importlib.import_module(f"r3lbench.{command}").main(rest[:-1])
+        except KeyboardInterrupt:
+            print(f"r3lbench {command}: interrupted before it began", file=sys.stderr)
+            return 130
         return status
     if command == "--version":
         print(f"r3lbench {r3lbench.__version__}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -23,6 +22,7 @@ from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import counting, make_console, summary_table
 from r3lbench.engines.engine import Sampling
+from r3lbench.entry import entry_point
 from r3lbench.env import TextEnv
 from r3lbench.errors import R3LBenchError
 from r3lbench.files import write_atomic
@@ -240,16 +240,10 @@ def _panel(panel: TaskPanel, split: str, played: Mapping[str, Mapping[str, Any]]
     return {"tasks": len(panel), "hash": panel.hash, "played": min(tasks, len(panel)), **bounds}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """Measure an environment."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

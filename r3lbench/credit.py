@@ -7,7 +7,6 @@ ranks with what they truly changed. docs/credit.md defines every number. The sam
 from __future__ import annotations
 
 import re
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -26,6 +25,7 @@ from r3lbench import config as configuration
 from r3lbench.assessment import Assessment, Judged, Measure, assess, judge
 from r3lbench.config import Strict
 from r3lbench.console import counting, make_console
+from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import make_room, to_json, write_atomic
 from r3lbench.revisiting import PastRun
@@ -280,16 +280,10 @@ def _table(title: str, lines: Sequence[Sequence[str]], *, stacked: bool) -> Tabl
     return table
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """Measure recorded runs."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from r3lbench import config as configuration
 from r3lbench.card import BOUNDS, read_card
 from r3lbench.config import Strict
 from r3lbench.console import make_console, settings_table, summary_table
+from r3lbench.entry import entry_point
 from r3lbench.env import TextEnv
-from r3lbench.errors import R3LBenchError, UnknownName
+from r3lbench.errors import UnknownName
 from r3lbench.nature import Isolation
 from r3lbench.policies.finding import find_policy
 from r3lbench.registry import ENVIRONMENTS, NAMESPACE, make
@@ -240,13 +240,10 @@ def _overridden(cls: type[TextEnv], method: str) -> bool:
     return getattr(cls, method) is not getattr(TextEnv, method)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """List environments, or show one."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

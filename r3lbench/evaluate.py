@@ -9,7 +9,6 @@ test-time self-improvement, which are measured and recorded apart from them.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -27,6 +26,7 @@ from r3lbench.agent import Agent
 from r3lbench.config import PanelConfig, PolicyConfig, PoolConfig, ReflectionConfig, Strict
 from r3lbench.console import counting, make_console, summary_table, working
 from r3lbench.engines.engine import Sampling
+from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError, UnknownName
 from r3lbench.evaluated import manifest_json, record, result_json
 from r3lbench.policies.finding import find_policy, is_run
@@ -259,7 +259,8 @@ def _load(config: EvaluateConfig) -> Policy:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return load_policy(find_policy(config.policy.name, config.env.name), device=choose_device(config.policy.device))
+    source, dtype = find_policy(config.policy.name, config.env.name), getattr(torch, config.policy.dtype)
+    return load_policy(source, device=choose_device(config.policy.device), dtype=dtype)
 
 
 def _rollout(config: EvaluateConfig, policy: Policy | None, envs: EnvPool, mode: str, meter: Meter) -> Rollout:
@@ -378,16 +379,10 @@ def _of_run(policy: str) -> dict[str, str]:
     return RunFolder.open(folder).names(("env", "agent"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; nothing was recorded", file=sys.stderr)
-        return 130
-    return 0
+@entry_point(PROG, "nothing was recorded")
+def main(argv: Sequence[str]) -> None:
+    """Evaluate an agent."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

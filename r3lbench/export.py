@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from rich.text import Text
 from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import make_console
-from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.entry import entry_point
+from r3lbench.errors import BadConfig
 from r3lbench.exporting import export
 from r3lbench.recording import RunFolder
 from r3lbench.run import command_of
@@ -49,17 +49,14 @@ def parse(argv: Sequence[str]) -> ExportConfig:
     return parsed
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        config = parse(sys.argv[1:] if argv is None else argv)
-        assert config.run is not None and config.out is not None
-        run = RunFolder.open(Path(config.run))
-        export(run, Path(config.out), command_of(run))
-        make_console(quiet=config.quiet).print(Text(f"exported to {config.out}"))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """Export."""
+    config = parse(argv)
+    assert config.run is not None and config.out is not None
+    run = RunFolder.open(Path(config.run))
+    export(run, Path(config.out), command_of(run))
+    make_console(quiet=config.quiet).print(Text(f"exported to {config.out}"))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from rich.text import Text
 from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import make_console, settings_table
-from r3lbench.errors import R3LBenchError
+from r3lbench.entry import entry_point
 from r3lbench.registry import AGENTS, BASELINES, REFLECTORS, Registry
 
 PROG = "r3lbench methods"
@@ -90,13 +89,10 @@ def show(console: Console, kind: str, registry: Registry[Any], name: str) -> Non
         console.print(settings_table(kind, model, entry.defaults))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """List plug-ins, or show one."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

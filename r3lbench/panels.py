@@ -7,7 +7,6 @@ says what a hash covers.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -21,7 +20,8 @@ from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import make_console
 from r3lbench.env import TextEnv
-from r3lbench.errors import BadData, MissingExtra, R3LBenchError
+from r3lbench.entry import entry_point
+from r3lbench.errors import BadData, MissingExtra
 from r3lbench.files import to_json, write_atomic
 from r3lbench.recording import panels_json
 from r3lbench.registry import ENVIRONMENTS, make
@@ -212,12 +212,10 @@ def _expected(check: str, name: str | None) -> dict[str, Panels]:
     return {name: recorded[name]}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 1 where panels differ from those of the file."""
-    try:
-        return 1 if run(parse(sys.argv[1:] if argv is None else argv)) else 0
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> int:
+    """Print panels, write or check them; 1 where they differ from those of the file."""
+    return 1 if run(parse(argv)) else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from rich.text import Text
 from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import make_console
+from r3lbench.entry import entry_point
 from r3lbench.env import TextEnv
-from r3lbench.errors import R3LBenchError
 from r3lbench.snapshot import Snapshot
 
 PROG = "r3lbench play"
@@ -183,16 +182,10 @@ def _converse(game: Game, lines: Callable[[str], str]) -> None:
             game.act(line)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print()
-        return 130
-    return 0
+@entry_point(PROG, "the game is over")
+def main(argv: Sequence[str]) -> None:
+    """Play."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

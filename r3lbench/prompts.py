@@ -8,7 +8,6 @@ well-formed, stands where the method puts it.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,8 @@ from r3lbench.baseline import Baseline
 from r3lbench.config import ReflectionConfig, Strict
 from r3lbench.console import make_console
 from r3lbench.engines.engine import Sampling
+from r3lbench.entry import entry_point
 from r3lbench.env import TextEnv
-from r3lbench.errors import R3LBenchError
 from r3lbench.policies.lessons import Played, Teacher
 from r3lbench.reflection import Case, Reflection, Reflector
 from r3lbench.registry import AGENTS, REFLECTORS
@@ -226,13 +225,10 @@ def show(console: Console, messages: Sequence[Message]) -> None:
     console.print()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """Print prompts."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

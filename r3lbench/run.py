@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +29,7 @@ from r3lbench.config import (
     Strict,
 )
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
+from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.exporting import check_room
 from r3lbench.exporting import export as export_run
@@ -336,20 +335,10 @@ def _resumed(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     return flags[position + 1], others
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run_all(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return configuration.fail(OSError(f"the disk is full ({error}); make room and go on with --resume"), PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; go on with --resume", file=sys.stderr)
-        return 130
-    return 0
+@entry_point(PROG, "go on with --resume")
+def main(argv: Sequence[str]) -> None:
+    """Train, or go on with it."""
+    run_all(parse(argv))
 
 
 if __name__ == "__main__":

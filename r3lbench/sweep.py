@@ -28,7 +28,8 @@ from rich.text import Text
 from r3lbench import config as configuration
 from r3lbench.config import BudgetConfig, Strict
 from r3lbench.console import make_console
-from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.entry import entry_point
+from r3lbench.errors import BadConfig
 from r3lbench.launching import Launcher, LocalLauncher, RayLauncher, Run, State, carry_out
 from r3lbench.plans import TUNING, Job, Plan, choose, jobs, tuning_jobs
 from r3lbench.recording import RunFolder
@@ -279,16 +280,11 @@ def summary(run: Run) -> str:
     return f"score {', '.join(means)} after {result['updates']} updates and {result['seconds']:.0f} s of training"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        config, flags = parse(sys.argv[1:] if argv is None else argv)
-        return 1 if run(config, flags) else 0
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; give the same command to go on", file=sys.stderr)
-        return 130
+@entry_point(PROG, "give the same command to go on")
+def main(argv: Sequence[str]) -> int:
+    """Carry a plan out; 1 where a run failed."""
+    config, flags = parse(argv)
+    return 1 if run(config, flags) else 0
 
 
 if __name__ == "__main__":

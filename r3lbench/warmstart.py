@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from r3lbench.console import make_console
 from r3lbench.engines.engine import Sampling
 from r3lbench.engines.template import ChatTemplate
 from r3lbench.engines.transformers import TransformersEngine
+from r3lbench.entry import entry_point
 from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
@@ -418,16 +418,10 @@ def warm_start(config: WarmStartConfig) -> dict[str, Any]:
         return warm.run()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        warm_start(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """Make a policy."""
+    warm_start(parse(argv))
 
 
 if __name__ == "__main__":
