@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "train a policy with a method on an environment, evaluate it, record it",
     "sweep": "carry out a plan of methods, environments and seeds",
     "evaluate": "play a panel of tasks with an agent, without training",
+    "import": "play again what was recorded elsewhere, and record it",
     "leaderboard": "compare recorded runs",
     "export": "write the policy that a run trained as a Hugging Face folder with a model card",
     "verify": "play recorded runs again, and report every difference",
@@ -28,7 +29,9 @@ COMMANDS = {
     "warmstart": "make a tiny policy for an environment",
     "card": "measure an environment and write its card",
 }
-"""What each does; the module of this name has ``main(argv)``."""
+"""What each does; the module of this name has ``main(argv)``, or the one that ``MODULES`` says."""
+MODULES = {"import": "importing"}
+"""Of commands whose name no module can have."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in COMMANDS:
         # Imported on use: some commands need a second or two for what others do without.
         try:
-            status: int = importlib.import_module(f"r3lbench.{command}").main(rest[:-1])
+            status: int = importlib.import_module(f"r3lbench.{MODULES.get(command, command)}").main(rest[:-1])
         except KeyboardInterrupt:
             print(f"r3lbench {command}: interrupted before it began", file=sys.stderr)
             return 130

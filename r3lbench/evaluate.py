@@ -28,7 +28,7 @@ from r3lbench.console import counting, make_console, summary_table, working
 from r3lbench.engines.engine import Sampling
 from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError, UnknownName
-from r3lbench.evaluated import manifest_json, record, result_json
+from r3lbench.evaluated import check_vacant, manifest_json, record, result_json
 from r3lbench.policies.finding import find_policy, is_run
 from r3lbench.recording import RunFolder
 from r3lbench.registry import AGENTS, REFLECTORS
@@ -136,8 +136,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     # What cannot be asked is found out before anything is loaded.
     told = agent.elsewhere_json() if agent.elsewhere else None
     out = None if config.out is None else Path(config.out)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise R3LBenchError(f"{out} is not empty; give another --out")
+    if out is not None:
+        check_vacant(out)
     with working(console, f"loading {'the policy and ' if agent.speaks else ''}the environment {config.env.name}"):
         policy = _load(config) if agent.speaks else None
         with closing(configuration.make_env(config.env)) as env:

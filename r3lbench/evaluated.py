@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from r3lbench import config as configuration
 from r3lbench.config import PanelConfig
+from r3lbench.errors import R3LBenchError
 from r3lbench.recording import RunFolder, panels_json, privileges_json, provenance
 from r3lbench.rollout.evaluation import Score, summary
 from r3lbench.rollout.improvement import Round
@@ -17,6 +18,16 @@ from r3lbench.tasks import TaskPanel
 
 if TYPE_CHECKING:
     from r3lbench.evaluate import EvaluateConfig
+
+
+def check_vacant(out: Path) -> None:
+    """Make sure that an evaluation can be recorded in a folder.
+
+    Raises:
+        R3LBenchError: Something is there already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise R3LBenchError(f"{out} is not empty; give another --out")
 
 
 def manifest_json(config: EvaluateConfig, panels: Mapping[str, TaskPanel], policy: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from r3lbench.__main__ import COMMANDS
+from r3lbench.__main__ import COMMANDS, MODULES
 from r3lbench.__main__ import main as run
 from r3lbench.entry import Command, entry_point
 from r3lbench.errors import BadData
@@ -100,7 +100,7 @@ def test_ctrl_c_ends_every_command_in_one_line(
     def interrupted(argv: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"r3lbench.{command}.{where}", interrupted)
+    monkeypatch.setattr(f"r3lbench.{MODULES.get(command, command)}.{where}", interrupted)
     assert run([command]) == 130
     errors = capsys.readouterr().err
     assert errors.startswith(f"r3lbench {command}: interrupted") and errors.count("\n") == 1

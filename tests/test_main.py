@@ -11,7 +11,7 @@ import pytest
 import r3lbench
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import methods
-from r3lbench.__main__ import COMMANDS, main
+from r3lbench.__main__ import COMMANDS, MODULES, main
 from r3lbench.registry import AGENTS, BASELINES, REFLECTORS, Entry
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ def test_every_command_is_a_module_with_help(command: str, capsys: pytest.Captur
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_refuses_an_unknown_flag_in_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status = importlib.import_module(f"r3lbench.{command}").main(["--no-such-flag", "1"])
+    status = importlib.import_module(f"r3lbench.{MODULES.get(command, command)}").main(["--no-such-flag", "1"])
     errors = capsys.readouterr().err
     assert status == 2 and errors.count("\n") == 1 and errors.startswith(f"r3lbench {command}: ")
 
