@@ -38,6 +38,8 @@ class PolicyConfig(Plugin):
     """tiny (shipped with the environment), smollm2, a folder, or a Hugging Face id."""
     device: str = "auto"
     """cpu, cuda, cuda:0, ... or auto: the GPU if there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What its weights are held and computed in. bfloat16 ones that are trained have float32 copies that learn."""
 
 
 class SamplingConfig(Plugin):

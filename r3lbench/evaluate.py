@@ -259,7 +259,8 @@ def _load(config: EvaluateConfig) -> Policy:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return load_policy(find_policy(config.policy.name, config.env.name), device=choose_device(config.policy.device))
+    source, dtype = find_policy(config.policy.name, config.env.name), getattr(torch, config.policy.dtype)
+    return load_policy(source, device=choose_device(config.policy.device), dtype=dtype)
 
 
 def _rollout(config: EvaluateConfig, policy: Policy | None, envs: EnvPool, mode: str, meter: Meter) -> Rollout:

@@ -22,7 +22,6 @@ from r3lbench.baseline import Baseline
 from r3lbench.config import (
     BudgetConfig,
     EvaluationConfig,
-    PolicyConfig,
     PoolConfig,
     ReflectionConfig,
     SamplingConfig,
@@ -31,20 +30,21 @@ from r3lbench.config import (
 from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
 from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError
-from r3lbench.exporting import check_room
-from r3lbench.exporting import export as export_run
 from r3lbench.files import write_atomic
 from r3lbench.locking import locked
+from r3lbench.planning import show_plan
+from r3lbench.policies.adapters import attach, merge
 from r3lbench.policies.loading import CARD, Policy, Source, choose_device, find_policy, load_policy
 from r3lbench.recording import SEAL, RunFolder, panels_json, privileges_json, provenance
 from r3lbench.rollout.workers import EnvSource
+from r3lbench.scaling import MemoryConfig, TrainedPolicyConfig
 from r3lbench.tracking import TrackerName, check_installed, tracked
 from r3lbench.training.learner import Optimiser
 from r3lbench.training.trainer import Settings, Trainer
 
 PROG = "r3lbench run"
 NAMES = {"method": "r3l", "env": "webshop", "agent": "chat", "policy": "tiny"}
-UNRECORDED = ("resume", "out", "ablate", "track", "export")
+UNRECORDED = ("resume", "out", "ablate", "track", "export", "plan", "plan_devices", "plan_gib")
 """Where the record lies is no part of it, nor who watches: it may be moved and published."""
 
 
@@ -54,7 +54,7 @@ class RunConfig(Strict):
     method: Any = None
     env: Any = None
     agent: Any = None
-    policy: PolicyConfig = PolicyConfig()
+    policy: TrainedPolicyConfig = TrainedPolicyConfig()
     seed: int = Field(0, ge=0)
     """Of everything: same seed, same machine, same bytes."""
     tasks_per_update: int = Field(8, ge=1)
@@ -64,6 +64,7 @@ class RunConfig(Strict):
     sampling: SamplingConfig = SamplingConfig()
     reflection: ReflectionConfig = ReflectionConfig()
     optimiser: Optimiser = Optimiser()
+    memory: MemoryConfig = MemoryConfig()
     pool: PoolConfig = PoolConfig()
     checkpoint_every: int = Field(5, ge=1)
     """Updates between checkpoints."""
@@ -79,6 +80,12 @@ class RunConfig(Strict):
     """Also show the run's numbers in tensorboard, wandb or trackio; no part of the record."""
     export: str | None = None
     """Also write the trained policy to this folder with a model card, for others to load."""
+    plan: bool = False
+    """Only print what the run would hold in memory, on this machine and on several devices; loads no weights."""
+    plan_devices: int = Field(0, ge=0)
+    """Of the plan; 0: those of this machine, or 8."""
+    plan_gib: float = Field(0.0, ge=0)
+    """Memory of a device in the plan; 0: that of this machine's."""
     quiet: bool = False
     """Print nothing but errors."""
 
@@ -192,19 +199,26 @@ def run(config: RunConfig) -> dict[str, Any]:
         )
     if all(limit is None for limit in config.budget.model_dump().values()):
         raise BadConfig("a run needs a budget: --budget.updates, .env-steps, .generated-tokens or .seconds")
+    source = find_policy(config.policy.name, config.env.name)
+    if config.plan:
+        show_plan(config, source, choose_device(config.policy.device), console)
+        return {}
     check_installed(config.track)
     if config.export is not None:
+        # Brings the statistics, which other runs do without.
+        from r3lbench.exporting import check_room
+
         check_room(Path(config.export))
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    source = find_policy(config.policy.name, config.env.name)
     path = _folder(config)
     folder = RunFolder(path)
     if config.resume is None:
         folder.check_vacant(path)
     with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
-        policy = load_policy(source, device=choose_device(config.policy.device))
+        dtype = getattr(torch, config.policy.dtype)
+        policy = load_policy(source, device=choose_device(config.policy.device), dtype=dtype)
         with closing(configuration.make_env(config.env)) as env:
             panels = {split: env.panel(split) for split in env.splits}
             held_out = panels[env.resolve(f"{config.evaluation.split or env.splits[-1]}/0").split]
@@ -217,11 +231,14 @@ def run(config: RunConfig) -> dict[str, Any]:
             _export(config, folder, console)
             return result
     progress = RunProgress(console)
+    manifest = _manifest(config, policy, panels)
+    if config.policy.lora.rank:
+        attach(policy.model, config.policy.lora, config.seed)
     # Before anything is written: a policy that cannot be trained is found out here.
     trainer = build(config, folder, policy, progress)
     with closing(trainer.envs), locked(path):
         if config.resume is None:
-            RunFolder.create(path, _manifest(config, policy, panels))
+            RunFolder.create(path, manifest)
         by = f", policy {source.name}, seed {config.seed}"
         console.print(Text.assemble((config.method.name, "bold"), " on ", (held_out.env, "bold"), by))
         on = f"held-out panel {held_out.split}: {len(held_out)} tasks, hash {held_out.hash[:12]}; record in {path}"
@@ -246,6 +263,8 @@ def run(config: RunConfig) -> dict[str, Any]:
 
 def _export(config: RunConfig, run: RunFolder, console: Console) -> None:
     if config.export is not None:
+        from r3lbench.exporting import export as export_run
+
         export_run(run, Path(config.export), command_of(run))
         console.print(Text(f"exported to {config.export}"))
 
@@ -276,7 +295,8 @@ def run_all(config: RunConfig) -> list[dict[str, Any]]:
 
 
 def export(folder: Path, policy: Policy) -> None:
-    """Write the policy as a Hugging Face folder, with the card it came with."""
+    """Write the policy as a Hugging Face folder, with the card it came with; adapters are merged for good."""
+    merge(policy.model)
     temporary = folder.with_name(f".{folder.name}.tmp")
     if temporary.exists():
         shutil.rmtree(temporary)

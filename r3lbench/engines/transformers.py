@@ -20,6 +20,9 @@ from r3lbench.engines.kv import BatchCache, ContextStore, Kept
 from r3lbench.errors import R3LBenchError
 from r3lbench.policies.decoder import Decoder
 
+MAX_ROWS = 128
+CACHE_BYTES = 2 << 30
+
 
 @dataclass
 class _Row:
@@ -48,9 +51,9 @@ class TransformersEngine(Engine):
         model: Any,
         *,
         context_limit: int,
-        max_rows: int = 128,
+        max_rows: int = MAX_ROWS,
         prefill_tokens: int = 8192,
-        cache_bytes: int = 2 << 30,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         super().__init__()
         self.decoder = Decoder(model)

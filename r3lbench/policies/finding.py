@@ -39,12 +39,14 @@ class Source:
         path: Folder, or hub id.
         card: Content of its ``policy.json``; empty if it has none.
         checkpoint: Folder of a run's checkpoint whose weights replace the ones in ``path``; None for no such thing.
+        lora: Settings of the adapters that the checkpoint holds in place of weights; empty where it holds weights.
     """
 
     name: str
     path: str
     card: dict[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
+    lora: dict[str, Any] = field(default_factory=dict)
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -123,7 +125,8 @@ def _trained(name: str, run: RunFolder) -> Source:
 def _underway(name: str, checkpoint: Path, run: RunFolder) -> Source:
     """The policy of a run as it was at a checkpoint: what the run began with, and the weights it had come to."""
     begun = find_policy(run.names(("policy",))["policy"], run.names(("env",))["env"])
-    return Source(name, begun.path, _suited(begun, run), str(checkpoint))
+    lora = run.manifest["config"]["policy"].get("lora", {})
+    return Source(name, begun.path, _suited(begun, run), str(checkpoint), lora if lora.get("rank") else {})
 
 
 def _suited(source: Source, run: RunFolder) -> dict[str, Any]:

@@ -15,7 +15,9 @@ import transformers
 from r3lbench.engines.template import ChatTemplate, Message
 from r3lbench.errors import BadCheckpoint, BadConfig
 from r3lbench.files import sha256_of
+from r3lbench.policies.adapters import attach, merge
 from r3lbench.policies.finding import CARD, Source, find_policy
+from r3lbench.scaling import LoraConfig
 from r3lbench.training import checkpoint
 
 __all__ = ["CARD", "Policy", "Source", "choose_device", "find_policy", "load_policy"]
@@ -87,7 +89,10 @@ def load_policy(source: Source, *, device: str = "cpu", dtype: torch.dtype = tor
         name, has, wants = misfits[0]
         raise BadCheckpoint(f"{what} has weights of another config.json: {name} is {tuple(has)}, not {tuple(wants)}")
     if source.checkpoint is not None:
+        if source.lora:
+            attach(model, LoraConfig(**source.lora), seed=0)
         checkpoint.load_weights(Path(source.checkpoint), model)
+        merge(model)
     weights = Path(source.checkpoint or source.path) / "model.safetensors"
     model = model.to(device).eval()
     template = ChatTemplate(tokenizer)
