@@ -1,8 +1,9 @@
 """The shop's shelves: products as WebShop's files describe them, with the search index over them.
 
 A catalogue is immutable and holds no goal, no session and no random state, so one copy serves every environment of a
-process. Field by field this follows ``load_products`` of WebShop's ``web_agent_site/engine/engine.py`` and, for the
-indexed text, ``search_engine/convert_product_file_format.py``.
+process; one that lies on disk (``store``) serves all processes. Field by field this follows ``load_products`` of
+WebShop's ``web_agent_site/engine/engine.py`` and, for the indexed text, its
+``search_engine/convert_product_file_format.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -69,6 +70,18 @@ class Product:
         options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options)
         return " ".join((self.title, self.description, self.bullets[0] if self.bullets else "", options)).lower()
 
+    @property
+    def line(self) -> bytes:
+        """All of it as JSON, in ASCII."""
+        return json.dumps([getattr(self, name) for name in self.__slots__]).encode("ascii")
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Product:
+        """The product that such a line stands for."""
+        asin, title, description, bullets, prices, options, attributes, *rest = json.loads(line)
+        groups = tuple((name, tuple(values)) for name, values in options)
+        return cls(asin, title, description, tuple(bullets), tuple(prices), groups, tuple(attributes), *rest)
+
     @classmethod
     def parse(cls, record: Mapping[str, Any], attributes: Sequence[str] | None, source: str) -> Product:
         """Read a record of WebShop's ``items_shuffle`` file.
@@ -116,8 +129,8 @@ class Catalogue:
     """
 
     name: str
-    products: tuple[Product, ...]
-    prices: tuple[float, ...]
+    products: Sequence[Product]
+    prices: Sequence[float]
     nouns: TitleNouns = field(default_factory=TitleNouns)
 
     @cached_property
@@ -135,32 +148,33 @@ class Catalogue:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) over all products, their prices and the noun rule."""
-        sha = hashlib.sha256(f"{self.nouns.name}\n".encode())
-        for product, price in zip(self.products, self.prices, strict=True):
-            values = [getattr(product, name) for name in Product.__slots__]
-            sha.update(json.dumps([*values, price]).encode() + b"\n")
-        return sha.hexdigest()
+        return hash_of(self.nouns, (product.line for product in self.products), self.prices)
 
 
-def parse_products(
-    records: Iterable[Mapping[str, Any]], instructions: Mapping[str, Mapping[str, Any]], source: str
-) -> Iterator[Product]:
-    """Products of an ``items_shuffle`` file; over-long, ``nan`` and repeated ASINs are left out, as upstream does.
+def hash_of(nouns: TitleNouns, lines: Iterable[bytes], prices: Iterable[float]) -> str:
+    """SHA-256 (hex) over the noun rule, all products as lines, and their prices."""
+    sha = hashlib.sha256(f"{nouns.name}\n".encode())
+    for line, price in zip(lines, prices, strict=True):
+        sha.update(b"%b, %b]\n" % (line[:-1], json.dumps(price).encode("ascii")))
+    return sha.hexdigest()
+
+
+def listed(
+    records: Iterable[Mapping[str, Any]], is_new: Callable[[str], bool], source: str
+) -> Iterator[Mapping[str, Any]]:
+    """The records that are products; over-long, ``nan`` and repeated ASINs are left out, as upstream does.
 
     Args:
-        records: Entries of the file, in order.
-        instructions: The ``items_ins_v2`` file.
+        records: Entries of an ``items_shuffle`` file, in order.
+        is_new: Whether an ASIN is asked about for the first time.
         source: Name of the file, for messages.
     """
-    seen: set[str] = set()
     for number, record in enumerate(records):
         asin = record.get("asin") if isinstance(record, Mapping) else None
         if not isinstance(asin, str):
             raise BadData(f"{source}: entry {number} is no product (it has no text under 'asin')")
-        if asin == "nan" or len(asin) > LONGEST_ASIN or asin in seen:
-            continue
-        seen.add(asin)
-        yield Product.parse(record, instructions.get(asin, {}).get("attributes"), source)
+        if asin != "nan" and len(asin) <= LONGEST_ASIN and is_new(asin):
+            yield record
 
 
 def build_catalogue(
@@ -186,7 +200,17 @@ def build_catalogue(
         nouns: Rule for title nouns; the best one installed when None.
         source: Name of the file, for messages.
     """
-    products = tuple(parse_products(islice(records, num_products), instructions, source))
+    seen: set[str] = set()
+
+    def is_new(asin: str) -> bool:
+        new = asin not in seen
+        seen.add(asin)
+        return new
+
+    products = tuple(
+        Product.parse(record, instructions.get(record["asin"], {}).get("attributes"), source)
+        for record in listed(islice(records, num_products), is_new, source)
+    )
     if not products:
         raise BadData(f"{source}: no product found; expected a JSON list of WebShop products")
     if prices is None:

@@ -17,6 +17,7 @@ from r3lbench.tasks import Task, TaskPanel
 from r3lbench.teaching import Demonstrator, Diagnosis, Player
 
 from . import feedback
+from .columns import LookedUp
 from .diagnosis import diagnose
 from .expert import Expert
 from .game import advance, judge, parse_action
@@ -24,7 +25,7 @@ from .goals import ORDER_SEED, Goal
 from .pages import Mode, Pages, pages_of
 from .players import Manner, demonstrations
 from .protocols import PROTOCOLS, REWARD_RANGE, SPLITS, GoalKind, Protocol
-from .shop import open_shop, splits_of
+from .shop import Shop, open_shop, splits_of
 from .state import START, Page, State
 
 if TYPE_CHECKING:
@@ -95,30 +96,15 @@ class WebShop(TextEnv):
             order_seed=order_seed,
         )
         self.pages = pages_of(self.shop.catalogue, self.mode, self.protocol.page_size)
-        self._rule, self._positions = splits_of(self.shop, self.protocol)
-        self._panels: dict[str, TaskPanel] = {}
+        _, self._positions = splits_of(self.shop, self.protocol)
         self.goal: Goal
         self.state: State = START
 
     def panel(self, split: str) -> TaskPanel:
         """The split's goals; the settings name the catalogue and everything else that decides what they mean."""
-        if split not in self._panels:
-            if split not in self.splits:
-                raise UnknownName(unknown("split", split, self.splits))
-            settings = {
-                "protocol": self.protocol.name,
-                "catalogue": self.shop.catalogue.name,
-                "catalogue_hash": self.shop.catalogue.hash,
-                "title_nouns": self.shop.catalogue.nouns.name,
-                "goals": self.shop.kind,
-                "split_rule": self._rule,
-                "observation_mode": self.mode.value,
-                "max_steps": self.max_steps,
-                "strict_upstream": self.strict,
-            }
-            keys = tuple(self.shop.keys[position] for position in self._positions[split])
-            self._panels[split] = TaskPanel(self.name, split, keys, settings)
-        return self._panels[split]
+        if split not in self.splits:
+            raise UnknownName(unknown("split", split, self.splits))
+        return _panel(self.shop, self.protocol, self.mode, self.strict, split)
 
     def start(self, task: Task) -> str:
         """The search page with the task's instruction."""
@@ -203,6 +189,26 @@ class WebShop(TextEnv):
 
     def _goal_of(self, task: Task) -> Goal:
         return self.shop.goals[self._positions[task.split][task.index]]
+
+
+@lru_cache(maxsize=64)
+def _panel(shop: Shop, protocol: Protocol, mode: Mode, strict: bool, split: str) -> TaskPanel:
+    """The panel of a split, one for all environments that play it."""
+    rule, splits = splits_of(shop, protocol)
+    positions = splits[split]
+    settings = {
+        "protocol": protocol.name,
+        "catalogue": shop.catalogue.name,
+        "catalogue_hash": shop.catalogue.hash,
+        "title_nouns": shop.catalogue.nouns.name,
+        "goals": shop.kind,
+        "split_rule": rule,
+        "observation_mode": mode.value,
+        "max_steps": protocol.max_steps,
+        "strict_upstream": strict,
+    }
+    keys = LookedUp(len(positions), lambda index: shop.keys[positions[index]], 0)
+    return TaskPanel(WebShop.name, split, keys, settings)
 
 
 @lru_cache(maxsize=256)

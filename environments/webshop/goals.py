@@ -9,18 +9,18 @@ goals is upstream's: shuffled with seed 233 (``get_goals`` in ``web_agent_site/e
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
+import math
 import random
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from r3lbench.errors import BadData
 
-from .catalogue import Catalogue, texts
+from .catalogue import Catalogue, Product, texts
 
 ORDER_SEED = 233
 """Seed of upstream's shuffle."""
@@ -84,101 +84,133 @@ class Goal:
 _TEXT_FIELDS = ("asin", "category", "query", "name", "product_category", "instruction_text")
 
 
-def human_goals(
-    catalogue: Catalogue, instructions: Mapping[str, Sequence[Mapping[str, Any]]], rng: random.Random, source: str = ""
-) -> list[Goal]:
-    """Goals of the crowd, in file order of the products; instructions without attributes are left out.
+@dataclass(frozen=True)
+class Wish:
+    """A goal for every combination of some choices, all for one product.
+
+    Attributes:
+        position: The product's position in the catalogue.
+        text: What the shopper is told, but for options and price.
+        attributes: Properties asked for.
+        limit: Highest price that is met, in dollars.
+        choices: Each option's group, None in human goals, and the values of which one is asked for.
+        weight: Of each of the goals.
+    """
+
+    position: int
+    text: str
+    attributes: tuple[str, ...]
+    limit: float
+    choices: tuple[tuple[str | None, tuple[str, ...]], ...]
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return math.prod(len(values) for _, values in self.choices)
+
+    @property
+    def line(self) -> bytes:
+        """All of it but the weight as JSON, in ASCII."""
+        return json.dumps([self.position, self.text, self.attributes, self.limit, self.choices]).encode("ascii")
+
+    @classmethod
+    def from_line(cls, line: bytes, weight: float = 1.0) -> Wish:
+        """The wish that such a line stands for."""
+        position, text, attributes, limit, choices = json.loads(line)
+        groups = tuple((group, tuple(values)) for group, values in choices)
+        return cls(position, text, tuple(attributes), limit, groups, weight)
+
+    def goal(self, number: int, product: Product) -> Goal:
+        """One of the goals; the last choice changes first.
+
+        Args:
+            number: Which one.
+            product: What is at ``position``.
+        """
+        chosen: list[tuple[str | None, str]] = []
+        for group, values in reversed(self.choices):
+            number, place = divmod(number, len(values))
+            chosen.insert(0, (group, values[place]))
+        options = ", and ".join(f"{group}: {value}" for group, value in chosen if group is not None)
+        price = "" if self.limit == NO_LIMIT else f", and price lower than {self.limit:.2f} dollars"
+        return Goal(
+            asin=product.asin,
+            category=product.category,
+            query=product.query,
+            name=product.title,
+            product_category=product.product_category,
+            instruction_text=f"{self.text} with {options}{price}" if options else f"{self.text}{price}",
+            attributes=self.attributes,
+            price_upper=self.limit,
+            goal_options=tuple(chosen),
+            weight=self.weight,
+        )
+
+
+def human_wishes(
+    catalogue: Catalogue, written: Iterable[tuple[int, Sequence[Mapping[str, Any]]]], rng: random.Random, source: str
+) -> Iterator[Wish]:
+    """What the crowd asks for; instructions without attributes are left out.
 
     Args:
         catalogue: Products and prices.
-        instructions: Content of ``items_human_ins``.
+        written: Positions of products, ascending, and what ``items_human_ins`` holds for each.
         rng: Generator of the price limits.
         source: Name of the file, for messages.
     """
-    goals = []
-    for position, product in enumerate(catalogue.products):
-        for written in instructions.get(product.asin, ()):
+    for position, instructions in written:
+        for record in instructions:
             try:
-                (text,), attributes = texts([written["instruction"]]), texts(written["instruction_attributes"])
-                options = tuple((None, value) for value in texts(written["instruction_options"]))
+                (text,), attributes = texts([record["instruction"]]), texts(record["instruction_attributes"])
+                options = texts(record["instruction_options"])
             except KeyError as error:
-                raise BadData(f"{source}: an instruction of {product.asin} lacks {error}") from error
+                asin = catalogue.products[position].asin
+                raise BadData(f"{source}: an instruction of {asin} lacks {error}") from error
             except TypeError as error:
-                raise BadData(f"{source}: an instruction of {product.asin} is malformed: {error}") from error
-            if not attributes:
-                continue
-            limit, limit_text = _draw_limit(catalogue.prices[position], rng)
-            goals.append(_goal(catalogue, position, text.strip(".") + limit_text, attributes, limit, options))
-    return goals
+                asin = catalogue.products[position].asin
+                raise BadData(f"{source}: an instruction of {asin} is malformed: {error}") from error
+            if attributes:
+                limit = _draw_limit(catalogue.prices[position], rng)
+                choices = tuple((None, (value,)) for value in options)
+                yield Wish(position, text.strip("."), attributes, limit, choices)
 
 
-def synthetic_goals(
-    catalogue: Catalogue, instructions: Mapping[str, Mapping[str, Any]], rng: random.Random, source: str = ""
-) -> list[Goal]:
-    """One goal for every product with an instruction and every combination of its option values.
+def synthetic_wishes(
+    catalogue: Catalogue, written: Iterable[tuple[int, Mapping[str, Any]]], rng: random.Random, source: str
+) -> Iterator[Wish]:
+    """One wish for every product with an instruction, for any of its option values; without weights.
 
     Args:
         catalogue: Products and prices.
-        instructions: Content of ``items_ins_v2``.
+        written: Positions of products, ascending, and what ``items_ins_v2`` holds for each.
         rng: Generator of the price limits; one draw a product.
         source: Name of the file, for messages.
     """
-    goals: list[Goal] = []
-    for position, product in enumerate(catalogue.products):
-        written = instructions.get(product.asin, {})
-        if written.get("instruction") is None or not written.get("instruction_attributes"):
+    for position, record in written:
+        if record.get("instruction") is None or not record.get("instruction_attributes"):
             continue
+        product = catalogue.products[position]
         try:
-            (text,), attributes = texts([written["instruction"]]), texts(written["instruction_attributes"])
+            (text,), attributes = texts([record["instruction"]]), texts(record["instruction_attributes"])
         except TypeError as error:
             raise BadData(f"{source}: the instruction of {product.asin} is malformed: {error}") from error
-        limit, limit_text = _draw_limit(catalogue.prices[position], rng)
-        groups = sorted(product.options)
-        for values in itertools.product(*(choices for _, choices in groups)):
-            options = tuple((name, value) for (name, _), value in zip(groups, values, strict=True))
-            wish = ", and ".join(f"{name}: {value}" for name, value in options)
-            full = f"{text} with {wish}{limit_text}" if wish else f"{text}{limit_text}"
-            goals.append(_goal(catalogue, position, full, attributes, limit, options))
-    frequency = Counter(attribute for goal in goals for attribute in goal.attributes)
-    return [
-        replace(goal, weight=sum(1.0 / frequency[name] for name in goal.attributes) / len(goal.attributes))
-        for goal in goals
-    ]
+        limit = _draw_limit(catalogue.prices[position], rng)
+        yield Wish(position, text, attributes, limit, tuple(sorted(product.options)))
 
 
-def shuffled(goals: Iterable[Goal], seed: int | None = ORDER_SEED) -> tuple[Goal, ...]:
-    """The goals in the order that indices refer to; another one in every process where the seed is None."""
-    order = list(goals)
+def weight_of(wish: Wish, frequency: Mapping[str, int]) -> float:
+    """The weight of a synthetic wish's goals, given how many goals ask for each attribute."""
+    return sum(1.0 / frequency[name] for name in wish.attributes) / len(wish.attributes)
+
+
+def shuffled(count: int, seed: int | None = ORDER_SEED) -> array[int]:
+    """Numbers of goals in the order that indices refer to; another one in every process where the seed is None."""
+    order = array("q", range(count))
+    # A list of goals would be shuffled alike.
     random.Random(seed).shuffle(order)
-    return tuple(order)
+    return order
 
 
-def _goal(
-    catalogue: Catalogue,
-    position: int,
-    text: str,
-    attributes: tuple[str, ...],
-    limit: float,
-    options: tuple[tuple[str | None, str], ...],
-) -> Goal:
-    product = catalogue.products[position]
-    return Goal(
-        asin=product.asin,
-        category=product.category,
-        query=product.query,
-        name=product.title,
-        product_category=product.product_category,
-        instruction_text=text,
-        attributes=attributes,
-        price_upper=limit,
-        goal_options=options,
-    )
-
-
-def _draw_limit(price: float, rng: random.Random) -> tuple[float, str]:
-    """The larger of two of the next four multiples of ten dollars, and the words for it."""
+def _draw_limit(price: float, rng: random.Random) -> float:
+    """The larger of two of the next four multiples of ten dollars."""
     candidates = [limit for limit in _LIMITS if limit > price][:4]
-    if len(candidates) < 2:
-        return NO_LIMIT, ""
-    limit = max(rng.sample(candidates, 2))
-    return limit, f", and price lower than {limit:.2f} dollars"
+    return max(rng.sample(candidates, 2)) if len(candidates) >= 2 else NO_LIMIT

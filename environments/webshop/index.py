@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,81 @@ def decode_length(code: int) -> int:
     return _EXACT + (mantissa if shift < 0 else (mantissa | 8) << shift)
 
 
+class Places(Protocol):
+    """Where the postings of each term start, and after the last one where they end."""
+
+    def __getitem__(self, code: int, /) -> int: ...
+
+
+class Run(NamedTuple):
+    """Consecutive documents, inverted.
+
+    Attributes:
+        terms: Their distinct terms, in ascending order.
+        starts: Where each term's postings start, and after the last one where they end.
+        documents: Position of the document of each posting, ascending within a term.
+        counts: How many times the term is in the document, for each posting.
+        lengths: How many terms each document has.
+    """
+
+    terms: list[str]
+    starts: npt.NDArray[np.int64]
+    documents: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int64]
+
+
+def invert(texts: Iterable[str], most: float = math.inf) -> Iterator[Run]:
+    """Invert documents, in runs of about so many postings at most; there is one run at least."""
+    remaining, first, ended = iter(texts), 0, False
+    while not ended:
+        vocabulary: dict[str, int] = {}
+        terms: list[npt.NDArray[np.int32]] = [np.zeros(0, np.int32)]
+        counts: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
+        distinct: list[int] = []
+        lengths: list[int] = []
+        postings = 0
+        while postings < most:
+            text = next(remaining, None)
+            if text is None:
+                ended = True
+                break
+            tally = Counter(analyze(text))
+            terms.append(np.array([vocabulary.setdefault(term, len(vocabulary)) for term in tally], np.int32))
+            counts.append(np.fromiter(tally.values(), np.float32, len(tally)))
+            distinct.append(len(tally))
+            lengths.append(tally.total())
+            postings += len(tally)
+        ascending = sorted(vocabulary)
+        places = np.empty(len(vocabulary), np.int32)
+        places[[vocabulary[term] for term in ascending]] = np.arange(len(vocabulary), dtype=np.int32)
+        term_of = places[np.concatenate(terms)]
+        # A stable sort leaves the postings of a term in the order of the documents.
+        order = np.argsort(term_of, kind="stable")
+        yield Run(
+            ascending,
+            starts_of(np.bincount(term_of, minlength=len(vocabulary))),
+            np.repeat(np.arange(first, first + len(lengths), dtype=np.int32), distinct)[order],
+            np.concatenate(counts)[order],
+            np.array(lengths, np.int64),
+        )
+        first += len(lengths)
+
+
+def starts_of(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each of consecutive parts starts, and where the last one ends."""
+    return np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+
+
+def ranks_of(order: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """The place of each document, given the documents in order."""
+    ranks = np.empty(len(order), np.int32)
+    ranks[order] = np.arange(len(order), dtype=np.int32)
+    return ranks
+
+
 class SearchIndex:
-    """An immutable inverted index; build it with ``SearchIndex.build``.
+    """An immutable inverted index.
 
     Positions are the documents' places in the order in which they were given.
 
@@ -57,8 +131,8 @@ class SearchIndex:
 
     def __init__(
         self,
-        vocabulary: dict[str, int],
-        starts: npt.NDArray[np.int64],
+        vocabulary: Mapping[str, int],
+        starts: Places,
         documents: npt.NDArray[np.int32],
         saturations: npt.NDArray[np.float32],
         ranks: npt.NDArray[np.int32],
@@ -80,29 +154,14 @@ class SearchIndex:
             ids: Document ids; equal scores are ordered by them.
             texts: The text of each, in the same order.
         """
-        vocabulary: dict[str, int] = {}
-        terms: list[npt.NDArray[np.int32]] = []
-        counts: list[npt.NDArray[np.float32]] = []
-        distinct, lengths = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
-        for position, text in enumerate(texts):
-            tally = Counter(analyze(text))
-            codes = [vocabulary.setdefault(term, len(vocabulary)) for term in tally]
-            terms.append(np.array(codes, np.int32))
-            counts.append(np.fromiter(tally.values(), np.float32, len(tally)))
-            distinct[position], lengths[position] = len(tally), tally.total()
-        term_of = np.concatenate(terms) if terms else np.zeros(0, np.int32)
-        count_of = np.concatenate(counts) if counts else np.zeros(0, np.float32)
-        order = np.argsort(term_of, kind="stable")
-        ranks = np.empty(len(ids), np.int32)
-        ranks[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids), dtype=np.int32)
-        documents = np.repeat(np.arange(len(ids), dtype=np.int32), distinct)[order]
+        (run,) = invert(texts)
         return cls(
-            vocabulary=vocabulary,
-            starts=np.concatenate(([0], np.cumsum(np.bincount(term_of, minlength=len(vocabulary))))).astype(np.int64),
-            documents=documents,
-            saturations=count_of[order] * _norms(lengths)[documents],
-            ranks=ranks,
-            documents_with_text=int(np.count_nonzero(lengths)),
+            vocabulary={term: code for code, term in enumerate(run.terms)},
+            starts=run.starts,
+            documents=run.documents,
+            saturations=run.counts * norms_of(run.lengths)[run.documents],
+            ranks=ranks_of(np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int32)),
+            documents_with_text=int(np.count_nonzero(run.lengths)),
         )
 
     def _search(self, query: str, k: int = 50) -> tuple[int, ...]:
@@ -112,7 +171,7 @@ class SearchIndex:
             code = self._vocabulary.get(term)
             if code is None:
                 continue
-            posting = slice(int(self._starts[code]), int(self._starts[code + 1]))
+            posting = slice(self._starts[code], self._starts[code + 1])
             documents = self._documents[posting]
             weight = np.float32(repeats) * self._idf(len(documents))
             scores[documents] += weight - weight / (np.float32(1) + self._saturations[posting])
@@ -128,7 +187,7 @@ class SearchIndex:
         return np.float32(math.log(1 + (self._documents_with_text - frequency + 0.5) / (frequency + 0.5)))
 
 
-def _norms(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def norms_of(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """``1 / (k1 (1 - b + b length / average))`` of each document, in 32-bit arithmetic.
 
     The average is taken over exact lengths; each document's own length is the quantised one.

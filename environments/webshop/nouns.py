@@ -13,12 +13,14 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 Rule = Callable[[str], tuple[str, ...]]
 
 _SPACY_MODEL = "en_core_web_sm"
+_REMEMBERED = 1 << 13
+"""Titles whose nouns are remembered."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 _NO_NOUN_WORDS = """
     a about above after against all also an and any are around as at be been before best between both but by can
@@ -39,7 +41,7 @@ def content_words(title: str) -> tuple[str, ...]:
 
 
 class TitleNouns:
-    """Finds the nouns of titles and remembers them.
+    """Finds the nouns of titles and remembers the latest.
 
     Args:
         table: Nouns by title, where they are known; other titles get their content words. Without a table the best
@@ -47,18 +49,17 @@ class TitleNouns:
     """
 
     def __init__(self, table: Mapping[str, tuple[str, ...]] | None = None) -> None:
-        self._known: dict[str, tuple[str, ...]] = dict(table or {})
-        self.name, self._rule = installed_rule()
+        self._table = dict(table or {})
+        self.name, rule = installed_rule()
         if table is not None:
-            digest = hashlib.sha256(json.dumps(sorted(self._known.items())).encode()).hexdigest()[:12]
-            self.name, self._rule = f"table-{digest}", content_words
+            digest = hashlib.sha256(json.dumps(sorted(self._table.items())).encode()).hexdigest()[:12]
+            self.name, rule = f"table-{digest}", content_words
+        self._rule = lru_cache(maxsize=_REMEMBERED)(rule)
 
     def __call__(self, title: str) -> tuple[str, ...]:
         """Lower-case nouns in order, repeats kept."""
-        nouns = self._known.get(title)
-        if nouns is None:
-            nouns = self._known[title] = tuple(self._rule(title))
-        return nouns
+        nouns = self._table.get(title)
+        return self._rule(title) if nouns is None else nouns
 
 
 @cache

@@ -29,6 +29,8 @@ ALL_SECTIONS = (*SECTIONS, "Attributes")
 _BUTTONS = (BACK, PREVIOUS, NEXT, *SECTIONS, BUY)
 HITS = 50
 """A search finds at most this many products."""
+KEPT = 4096
+"""Products whose composed pages are kept, those looked at last."""
 LINK = "\0link"
 """Target of a product's link, see ``Pages.clickables``."""
 BUTTON = "\0button"
@@ -64,7 +66,7 @@ def address(catalogue: Catalogue, state: State) -> str:
 
 
 class Pages:
-    """Renders the pages of one catalogue; use ``pages_of``, which keeps what it has composed.
+    """Renders the pages of one catalogue; use ``pages_of``, which keeps what it has composed lately.
 
     Args:
         catalogue: The shop.
@@ -78,9 +80,9 @@ class Pages:
         self.page_size = page_size
         self._rich = mode is Mode.TEXT_RICH
         self._separator = "\n" if self._rich else " [SEP] "
-        self._hits: dict[tuple[int, bool], str] = {}
-        self._items: dict[int, str] = {}
-        self._item_clickables: dict[int, dict[str, str]] = {}
+        self._hit = lru_cache(maxsize=2 * KEPT)(self._compose_hit)
+        self._plain_item = lru_cache(maxsize=KEPT)(lambda at: self._item_body(catalogue.products[at], frozenset()))
+        self._item_clickables = lru_cache(maxsize=KEPT)(self._clickables_of_item)
 
     def render(self, goal: Goal, state: State) -> str:
         """The observation of a state."""
@@ -121,7 +123,7 @@ class Pages:
                     found[self.catalogue.products[position].asin.lower()] = LINK
                 return found
             case Page.ITEM:
-                return self._clickables_of_item(state.product)
+                return self._item_clickables(state.product)
             case Page.SECTION:
                 return {BACK.lower(): BUTTON, PREVIOUS.lower(): BUTTON}
             case Page.DONE:
@@ -153,27 +155,20 @@ class Pages:
         pieces.extend(self._hit(position, position in state.seen) for position in self.shown(state))
         return pieces
 
-    def _hit(self, position: int, seen: bool) -> str:
-        known = self._hits.get((position, seen))
-        if known is None:
-            product = self.catalogue.products[position]
-            link = f"\n{self._button(product.asin, seen)}" if self._rich else product.asin
-            known = self._separator.join([link, *self._texts(product.title, product.price_tag)])
-            self._hits[position, seen] = known
-        return known
+    def _compose_hit(self, position: int, seen: bool) -> str:
+        product = self.catalogue.products[position]
+        link = f"\n{self._button(product.asin, seen)}" if self._rich else product.asin
+        return self._separator.join([link, *self._texts(product.title, product.price_tag)])
 
     def _item(self, state: State) -> tuple[str, list[str]]:
         """The page below its head, and the option values that look clicked."""
-        product = self.catalogue.products[state.product]
         if state.options or '"' in state.query:
+            product = self.catalogue.products[state.product]
             place = address(self.catalogue, state)
             clicked = [value for _, values in product.options for value in values if value and f'"{value}"' in place]
             if clicked:
                 return self._item_body(product, frozenset(clicked)), clicked
-        body = self._items.get(state.product)
-        if body is None:
-            body = self._items[state.product] = self._item_body(product, frozenset())
-        return body, []
+        return self._plain_item(state.product), []
 
     def _item_body(self, product: Product, clicked: frozenset[str]) -> str:
         pieces: list[str] = []
@@ -210,14 +205,9 @@ class Pages:
         )
 
     def _clickables_of_item(self, position: int) -> dict[str, str]:
-        known = self._item_clickables.get(position)
-        if known is None:
-            known = {text.lower(): BUTTON for text in (BACK, PREVIOUS, *SECTIONS, BUY)}
-            known.update(
-                (value, name) for name, values in self.catalogue.products[position].options for value in values
-            )
-            self._item_clickables[position] = known
-        return known
+        found = {text.lower(): BUTTON for text in (BACK, PREVIOUS, *SECTIONS, BUY)}
+        found.update((value, name) for name, values in self.catalogue.products[position].options for value in values)
+        return found
 
     def _texts(self, *texts: str) -> list[str]:
         nodes = [node for text in texts for node in visible(text)]
