@@ -19,10 +19,10 @@ from rich.text import Text
 from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import make_console
-from r3lbench.env import TextEnv
 from r3lbench.entry import entry_point
+from r3lbench.env import TextEnv
 from r3lbench.errors import BadData, MissingExtra
-from r3lbench.files import to_json, write_atomic
+from r3lbench.files import make_room, to_json, write_atomic
 from r3lbench.recording import panels_json
 from r3lbench.registry import ENVIRONMENTS, make
 
@@ -109,10 +109,8 @@ class PanelsFile(_Table):
         Raises:
             BadData: It cannot be written, or the file there is something else.
         """
-        if path.exists():
-            self.read(path)
+        make_room(path, self.format)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, to_json(self.model_dump(), indent=1))
         except OSError as error:
             raise BadData(f"{path} cannot be written: {error.strerror}") from error

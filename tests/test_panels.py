@@ -147,4 +147,4 @@ def test_nothing_else_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([*TOY, "--json", str(other / "panels.json")]) == 2
     assert other.read_text() == "all of it"
     errors = capsys.readouterr().err
-    assert "was not written by r3lbench panels" in errors and "cannot be " in errors and errors.count("\n") == 2
+    assert "nothing was overwritten" in errors and "cannot be written" in errors and errors.count("\n") == 2
