@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer
         folder: The run's checkpoint folder.
         update: Updates done.
         model: Whose trainable weights to keep.
-        optimizer: Whose state to keep.
+        optimizer: Whose state to keep; of weights that it has copies of, those are kept.
         state: JSON values.
 
     Returns:
@@ -40,8 +41,9 @@ def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer
     final = folder / f"u{update:06d}"
     temporary = folder / f".u{update:06d}.tmp"
     temporary.mkdir()
-    save_file(_weights(model), temporary / _MODEL)
-    save_file(_moments(model, optimizer), temporary / _OPTIMISER)
+    weights = _optimised(model, optimizer)
+    save_file({name: _stored(weight) for name, weight in weights.items()}, temporary / _MODEL)
+    save_file(_moments(weights, optimizer), temporary / _OPTIMISER)
     for name in (_MODEL, _OPTIMISER):
         sync(temporary / name)
     digests = {name: sha256_of(temporary / name) for name in (_MODEL, _OPTIMISER)}
@@ -78,8 +80,11 @@ def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int,
     """
     head = _intact(path)
     moments = load_file(path / _OPTIMISER)
-    load_weights(path, model)
-    names = [name for name, _ in _trainable(model)]
+    stored = _read_weights(path, model)
+    weights = _optimised(model, optimizer)
+    _copy(stored, weights)
+    _copy(stored, dict(_trainable(model)))
+    names = list(weights)
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in moments.items():
         kind, _, name = key.partition(":")
@@ -96,14 +101,22 @@ def load_weights(path: Path, model: Any) -> None:
         BadCheckpoint: As ``load``.
     """
     _intact(path)
-    weights, own = load_file(path / _MODEL), dict(_trainable(model))
-    if {name: tuple(tensor.shape) for name, tensor in weights.items()} != {
-        name: tuple(parameter.shape) for name, parameter in own.items()
+    _copy(_read_weights(path, model), dict(_trainable(model)))
+
+
+def _read_weights(path: Path, model: Any) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = load_file(path / _MODEL)
+    if {name: tensor.shape for name, tensor in weights.items()} != {
+        name: parameter.shape for name, parameter in _trainable(model)
     }:
         raise BadCheckpoint(f"{path / _MODEL} holds the weights of another model than the run's")
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(weights[name])
+    return weights
+
+
+@torch.no_grad()
+def _copy(stored: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
+    for name, weight in weights.items():
+        weight.copy_(stored[name])
 
 
 def _intact(path: Path) -> dict[str, Any]:
@@ -157,13 +170,21 @@ def _trainable(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
     return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
-def _weights(model: Any) -> dict[str, torch.Tensor]:
-    return {name: parameter.detach().cpu().contiguous() for name, parameter in _trainable(model)}
+def _optimised(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """By name, what the optimiser works on: the trainable weights, or copies of higher precision in their place."""
+    optimised = [weight for group in optimizer.param_groups for weight in group["params"]]
+    own, known = {id(parameter) for parameter in model.parameters()}, {id(weight) for weight in optimised}
+    copies = (weight for weight in optimised if id(weight) not in own)
+    return {name: weight if id(weight) in known else next(copies) for name, weight in _trainable(model)}
 
 
-def _moments(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    moments = {}
-    for name, parameter in _trainable(model):
-        for kind, tensor in optimizer.state.get(parameter, {}).items():
-            moments[f"{kind}:{name}"] = tensor.detach().cpu().contiguous()
-    return moments
+def _moments(weights: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
+        f"{kind}:{name}": _stored(tensor)
+        for name, weight in weights.items()
+        for kind, tensor in optimizer.state.get(weight, {}).items()
+    }
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous()

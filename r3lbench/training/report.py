@@ -23,35 +23,66 @@ def explored(groups: Sequence[Group], terms: Sequence[Sequence[Term]]) -> dict[s
         ``advantage_mean``, ``advantage_abs``, ``advantage_std``, ``advantage_min`` and ``advantage_max`` over terms,
         ``advantage_positive`` share of them; ``trained`` tokens of terms by label.
     """
-    bases = [attempt for group in groups for attempt in group.bases]
-    retries = [(attempt, attempt.base) for group in groups for attempt in group.retries if attempt.base is not None]
-    reflections = [reflection for group in groups for _, reflection in group.reflections]
-    weights = [term.weight for of in terms for term in of if term.tokens]
-    pivots = Counter(retry.pivot for retry, _ in retries)
+    return summary([facts_of(group, of) for group, of in zip(groups, terms, strict=True)])
+
+
+def facts_of(group: Group, terms: Sequence[Term]) -> dict[str, Any]:
+    """What a report needs to know of a group, as JSON values: groups may have been explored elsewhere."""
+    retries = [(attempt, attempt.base) for attempt in group.retries if attempt.base is not None]
     trained: Counter[str] = Counter()
-    for term in (term for of in terms for term in of if term.tokens):
-        trained[term.label] += term.tokens
-    states = [state for attempt in bases for state in attempt.trajectory.states[1:]]
+    for term in terms:
+        if term.tokens:
+            trained[term.label] += term.tokens
     return {
-        "groups": float(len(groups)),
+        "bases": [
+            {"success": attempt.success, "score": attempt.score, "return": attempt.ret, "steps": attempt.steps}
+            for attempt in group.bases
+        ],
+        "invalid": [not state.valid for attempt in group.bases for state in attempt.trajectory.states[1:]],
+        "no_signal": _no_signal(group.attempts),
+        "reflections": [reflection.valid for _, reflection in group.reflections],
+        "retries": [
+            {
+                "success": retry.success,
+                "return": retry.ret,
+                "improved": retry.ret > base.ret,
+                "pivot": retry.pivot,
+                "share": retry.pivot / base.steps if base.steps else None,
+                "diverged": retry.diverged,
+            }
+            for retry, base in retries
+        ],
+        "retry_rate": len(group.retries) / len(group.bases) if group.bases else None,
+        "weights": [term.weight for term in terms if term.tokens],
+        "trained": dict(trained),
+    }
+
+
+def summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The report on groups of which these are the facts; see ``explored``."""
+    bases, retries = (_joined(facts, name) for name in ("bases", "retries"))
+    reflections, weights = (_joined(facts, name) for name in ("reflections", "weights"))
+    pivots = Counter(retry["pivot"] for retry in retries)
+    trained: Counter[str] = Counter()
+    for of in facts:
+        trained.update(of["trained"])
+    return {
+        "groups": float(len(facts)),
         "attempts": float(len(bases)),
-        "success": _mean([attempt.success for attempt in bases]),
-        "score": _mean([attempt.score for attempt in bases]),
-        "return": _mean([attempt.ret for attempt in bases]),
-        "steps": _mean([attempt.steps for attempt in bases]),
-        "invalid": _mean([not state.valid for state in states]),
-        "no_signal": _mean([_no_signal(group.attempts) for group in groups]),
+        **{name: _mean([base[name] for base in bases]) for name in ("success", "score", "return", "steps")},
+        "invalid": _mean(_joined(facts, "invalid")),
+        "no_signal": _mean([of["no_signal"] for of in facts]),
         "reflections": float(len(reflections)),
-        "reflection_valid": _mean([reflection.valid for reflection in reflections]),
+        "reflection_valid": _mean(reflections),
         "retries": float(len(retries)),
-        "retry_rate": _mean([len(group.retries) / len(group.bases) for group in groups if group.bases]),
-        "retry_success": _mean([retry.success for retry, _ in retries]),
-        "retry_return": _mean([retry.ret for retry, _ in retries]),
-        "retry_improved": _mean([retry.ret > base.ret for retry, base in retries]),
-        "pivot": _mean([retry.pivot for retry, _ in retries]),
-        "pivot_share": _mean([retry.pivot / base.steps for retry, base in retries if base.steps]),
+        "retry_rate": _mean([of["retry_rate"] for of in facts if of["retry_rate"] is not None]),
+        "retry_success": _mean([retry["success"] for retry in retries]),
+        "retry_return": _mean([retry["return"] for retry in retries]),
+        "retry_improved": _mean([retry["improved"] for retry in retries]),
+        "pivot": _mean([retry["pivot"] for retry in retries]),
+        "pivot_share": _mean([retry["share"] for retry in retries if retry["share"] is not None]),
         "pivots": {str(pivot): pivots[pivot] for pivot in sorted(pivots)},
-        "diverged": _mean([retry.diverged for retry, _ in retries]),
+        "diverged": _mean([retry["diverged"] for retry in retries]),
         "advantage_mean": _mean(weights),
         "advantage_abs": _mean([abs(weight) for weight in weights]),
         "advantage_std": statistics.pstdev(weights) if weights else None,
@@ -60,6 +91,10 @@ def explored(groups: Sequence[Group], terms: Sequence[Sequence[Term]]) -> dict[s
         "advantage_positive": _mean([weight > 0 for weight in weights]),
         "trained": {label: trained[label] for label in sorted(trained)},
     }
+
+
+def _joined(facts: Sequence[dict[str, Any]], name: str) -> list[Any]:
+    return [item for of in facts for item in of[name]]
 
 
 def _no_signal(attempts: Sequence[Attempt]) -> bool:
