@@ -19,6 +19,7 @@ COMMANDS = {
     "import": "play again what was recorded elsewhere, and record it",
     "leaderboard": "compare recorded runs",
     "export": "write the policy that a run trained as a Hugging Face folder with a model card",
+    "report": "show recorded runs on one page that opens from disk",
     "verify": "play recorded runs again, and report every difference",
     "credit": "measure on recorded runs whether reflections and credit find the steps that mattered",
     "envs": "list the environments, or show one",

@@ -1,0 +1,159 @@
+"""A comparison in words: which method won, by how much, at what cost, and whether it can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from r3lbench.leaderboard import NOT_SEPARABLE
+from r3lbench.report.sections import Headline, Section
+from r3lbench.standings import COSTS, Kind, Row
+from r3lbench.stats import Estimate
+
+_MOST_NAMES = 4
+
+
+@dataclass(frozen=True)
+class Words:
+    """A comparison in words.
+
+    Attributes:
+        best: Name of the method that ends highest.
+        verdict: What can be said of it; a sentence that begins with its name.
+        value: What it came to, with its interval.
+        scale: Where training began, floor and ceiling; may be empty.
+        gain: Its difference to the reference, or of the next to it; empty where there is none.
+        costs: Of a run of it, beside the reference's.
+        setting: Seeds and tasks.
+        caution: What else one should know; may be empty.
+    """
+
+    best: str
+    verdict: str
+    value: str
+    scale: str
+    gain: str
+    costs: Sequence[str]
+    setting: str
+    caution: str
+
+
+def words(section: Section) -> Words | None:
+    """Which method won, by how much, at what cost, and whether it can be told apart; None where nothing was trained."""
+    headline = section.headline
+    if headline is None:
+        return None
+    row, measure, seeds = headline.best.row, section.measure, section.seeds
+    of_seeds = many(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[1]} seeds"
+    cautions = [f"{name}, an ablation, ends higher still." for name in headline.higher[:1]]
+    cautions += ["With one seed, intervals speak of the choice of tasks only."] if seeds[0] == 1 else []
+    return Words(
+        best=headline.best.short,
+        verdict=verdict({name: of[measure] for name, of in headline.rivals.items() if of is not None}),
+        value=interval(row.values[measure], measure),
+        scale=", ".join(f"{_called(of)} {short(of.values[measure].value, measure)}" for of in section.marks),
+        gain=gain(section, headline),
+        costs=costs(row, section.reference),
+        setting=f"{of_seeds}, {many(section.group.tasks, 'task')}",
+        caution=" ".join(cautions),
+    )
+
+
+def verdict(rivals: Mapping[str, Estimate]) -> str:
+    """What can be said of the method that ends highest, from its differences to the others."""
+    behind = [name for name, of in rivals.items() if of.separable]
+    alike = [name for name, of in rivals.items() if not of.separable]
+    if not rivals:
+        return "has nothing to be compared with."
+    if not alike:
+        return f"won: it is told apart from {_named(behind)}."
+    if all(of.seeds == 1 for of in rivals.values()):
+        return "ends highest, but with a single seed nothing can be told apart: there is no winner."
+    if not behind:
+        return f"ends highest, but is not separable from {_named(alike)}: there is no winner."
+    return f"ends highest: it is told apart from {_named(behind)}, but not separable from {_named(alike)}."
+
+
+def _named(methods: Sequence[str]) -> str:
+    if len(methods) > _MOST_NAMES:
+        return f"{len(methods)} others"
+    return " and ".join(filter(None, (", ".join(methods[:-1]), methods[-1])))
+
+
+def gain(section: Section, headline: Headline) -> str:
+    """By how much the best row is ahead of the reference, or of the next row where it is the reference itself."""
+    measure, row = section.measure, headline.best.row
+    if row.against is not None:
+        return difference(row.against[measure], measure, f"against {section.group.reference}")
+    behind = [(name, found[measure]) for name, found in headline.rivals.items() if found is not None]
+    if not behind:
+        return ""
+    name, found = behind[0]
+    turned = replace(found, value=-found.value, low=-found.high, high=-found.low)
+    return difference(turned, measure, f"against {name}, the next")
+
+
+def costs(row: Row, reference: Row | None) -> list[str]:
+    """What a run cost, and how many times as much as one of the reference."""
+    own, theirs = row.cost or {}, (reference.cost if reference is not None else None) or {}
+    told = []
+    for name in COSTS:
+        if name in own:
+            beside = "" if reference is row or not theirs.get(name) else f" (×{own[name] / theirs[name]:.2f})"
+            told.append(f"{count(own[name])} {name.replace('_', ' ')}{beside}")
+    return told
+
+
+def missing(section: Section) -> dict[str, str]:
+    """By figure, why it is not there."""
+    contenders = section.contenders
+    reasons = {}
+    if not contenders:
+        return {}
+    if all(of.curve is None for of in contenders):
+        reasons["curves"] = "These runs were evaluated after training only, so there are no curves."
+    if not section.ablations:
+        reasons["ablations"] = "No ablation was run beside the method that it is an ablation of."
+    if not any(of.history.updates for of in contenders):
+        reasons["retries"] = "These runs recorded nothing of their exploration."
+    if not any(of.history.pivots for of in contenders):
+        reasons["pivots"] = "Nothing was retried, so nothing was retried from anywhere."
+    return reasons
+
+
+def _called(row: Row) -> str:
+    return row.name if row.kind is Kind.WARM_START else f"{row.label} ({row.kind})"
+
+
+def short(value: float, measure: str) -> str:
+    """A mean."""
+    return f"{100 * value:.1f} %" if measure == "success" else f"{value:.3f}"
+
+
+def interval(of: Estimate, measure: str) -> str:
+    """A mean with its interval."""
+    if measure == "success":
+        return f"{100 * of.value:.1f} % [{100 * of.low:.1f}, {100 * of.high:.1f}]"
+    return f"{of.value:.3f} [{of.low:.3f}, {of.high:.3f}]"
+
+
+def difference(of: Estimate, measure: str, against: str) -> str:
+    """A difference with its interval, to what, and whether it may be none."""
+    if measure == "success":
+        said = f"{100 * of.value:+.1f} points [{100 * of.low:+.1f}, {100 * of.high:+.1f}]"
+    else:
+        said = f"{of.value:+.3f} [{of.low:+.3f}, {of.high:+.3f}]"
+    return f"{said} {against}" + ("" if of.separable else f": {NOT_SEPARABLE}")
+
+
+def count(value: float) -> str:
+    """A number of things in three digits."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 10 * size or (value >= size and letter != "k"):
+            return f"{value / size:.3g} {letter}"
+    return f"{value:,.0f}"
+
+
+def many(number: int, what: str) -> str:
+    """A number of things in words."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
