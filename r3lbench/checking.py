@@ -53,7 +53,9 @@ def check_manifest(check: Check, record: Record, world: World | None) -> None:
         check.compare("manifest.json", manifest.panels, panels_json(world.panels), "panels")
     if agent.elsewhere:
         check.notes.append("the model was elsewhere: which it was and what it was given is the record's word")
+        check.compare("manifest.json", manifest.policy, {"name": (manifest.elsewhere or {}).get("model")}, "policy")
         return
+    check.compare("manifest.json", manifest.elsewhere, None, "elsewhere")
     sees = privileges_json(agent, () if method is None else method.reflectors)
     check.compare("manifest.json", manifest.sees, sees, "sees")
     if agent.speaks:
@@ -72,6 +74,7 @@ def _as_far_as(recorded: Any, value: Any) -> Any:
 def _check_policy(check: Check, record: Record) -> None:
     name, recorded = record.made.policy.name, record.manifest.policy
     given = Path(name).expanduser()
+    check.compare("manifest.json", sorted(recorded), ["digest", "name", "parameters"], "policy")
     check.compare("manifest.json", recorded.get("name"), given.name if given.is_absolute() else name, "policy", "name")
     policy = available(name, record.made.env.name)
     if policy is None:
@@ -97,12 +100,26 @@ def available(name: str, env: str) -> Policy | None:
 
 
 def check_evaluation(
-    check: Check, record: Record, course: Course, world: World | None, done: Callable[[], None]
+    check: Check,
+    record: Record,
+    course: Course,
+    world: World | None,
+    done: Callable[[], None],
+    *,
+    first: int | None = None,
 ) -> Attempts:
     """Whether the panel was played as it had to be, and every episode came to what its actions come to.
 
+    Args:
+        check: Where differences are noted.
+        record: What was played.
+        course: When it was to be played.
+        world: Where to play; None for nowhere.
+        done: Called after each episode.
+        first: Play the first so many tasks only; all if None.
+
     Returns:
-        What came of playing all episodes again, drafts included.
+        What came of playing all episodes again, drafts included; nothing where not all were.
     """
     if record.episodes is None or record.drafts is None or world is None:
         return {}
@@ -124,18 +141,36 @@ def check_evaluation(
         for episode in range(record.episodes_in(mode))
     ]
     _check_order(check, "improvement.jsonl", [line.at for line in record.drafts], drafts)
-    lines = [*record.episodes, *record.drafts]
-    if any(line.actions is None for line in lines):
+    left_out = {task.id for task in tasks[first:]} if first else set()
+    lines = [
+        (f"{name}:{number}", line)
+        for name, of in (("evaluation.jsonl", record.episodes), ("improvement.jsonl", record.drafts))
+        for number, line in enumerate(of, start=1)
+        if line.task not in left_out
+    ]
+    if all(line.actions is None for _, line in lines):
         check.cannot = "recorded by a version that did not keep actions: the episodes cannot be played again"
         return {}
-    attempts = play_again(world.envs, map(_episode, lines), done)
-    for name, of in (("evaluation.jsonl", record.episodes), ("improvement.jsonl", record.drafts)):
-        for number, line in enumerate(of, start=1):
-            _check_episode(check, f"{name}:{number}", line, attempts, record.agent, exact=world.exact)
+    for name in ("actions", "digest"):
+        without = [place for place, line in lines if getattr(line, name) is None]
+        if len(without) == len(lines):
+            check.notes.append(f"not recorded: {name}")
+            continue
+        for place in without:
+            check.differ(f"{place} {name}", "not recorded, though others are")
+    attempts = play_again(world.envs, (_episode(line) for _, line in lines), done)
+    unfinished = 0
+    for place, line in lines:
+        unfinished += _check_episode(check, place, line, attempts, record.agent, exact=world.exact)
     check.said = f"{len(lines):,} episodes played again"
+    if unfinished:
+        check.notes.append(f"{unfinished:,} were not over: that the model's context was full is the record's word")
     if not record.agent.has_model and world.exact:
-        _check_agent(check, record, world, tasks)
+        _check_agent(check, record, world, tasks[:first])
         check.said += f", by the agent {record.made.agent.name} and by their actions"
+    if left_out:
+        check.cannot = f"only {first:,} of {len(tasks):,} tasks were asked for"
+        return {}
     return attempts
 
 
@@ -158,11 +193,12 @@ def _spelled(at: tuple[Any, ...]) -> str:
     return "/".join(map(str, at))
 
 
-def _check_episode(check: Check, place: str, line: Played, attempts: Attempts, agent: Agent, *, exact: bool) -> None:
+def _check_episode(check: Check, place: str, line: Played, attempts: Attempts, agent: Agent, *, exact: bool) -> bool:
+    """Hold an episode against what its actions come to; whether they end before it does, as they may."""
     attempt = attempts[_episode(line)]
     if not isinstance(attempt, Attempt):
         check.differ(f"{place} actions", str(attempt))
-        return
+        return False
     if attempt.ended is Ended.CONTEXT and not agent.has_model:
         check.differ(f"{place} actions", "the episode is not over")
     recorded, found = line.outcome.to_json(), Score.of(attempt).to_json()
@@ -170,6 +206,7 @@ def _check_episode(check: Check, place: str, line: Played, attempts: Attempts, a
         # Equal states may be shown in other words.
         del recorded["digest"], found["digest"]
     check.compare(place, recorded, found)
+    return attempt.ended is Ended.CONTEXT
 
 
 def _check_agent(check: Check, record: Record, world: World, tasks: Sequence[Task]) -> None:

@@ -160,7 +160,7 @@ class ManifestFile(_Strict):
     config: dict[str, Any]
     env: str
     panels: dict[str, dict[str, Any]]
-    policy: dict[str, Any]
+    policy: dict[str, str | int]
     sees: dict[str, tuple[str, ...]]
     elsewhere: dict[str, Any] | None = None
     """Of a model that is not at hand."""

@@ -23,9 +23,9 @@ from r3lbench.lines import (
     read_file,
     read_lines,
 )
-from r3lbench.nature import Fidelity
+from r3lbench.nature import Fidelity, Isolation
 from r3lbench.recording import RunFolder
-from r3lbench.registry import REFLECTORS
+from r3lbench.registry import ENVIRONMENTS, REFLECTORS
 from r3lbench.rollout.evaluation import Score
 from r3lbench.rollout.meter import Meter
 from r3lbench.rollout.pool import EnvPool
@@ -174,9 +174,20 @@ def settings(folder: RunFolder) -> RunConfig | EvaluateConfig:
 
 
 @contextmanager
-def opened(record: Record, check: Check) -> Iterator[World | None]:
-    """The record's environment; None where it is not to be had, which is noted."""
+def opened(record: Record, check: Check, *, ask_outside: bool = False) -> Iterator[World | None]:
+    """The record's environment; None where it is not to be had, which is noted.
+
+    Args:
+        record: The record.
+        check: Where it is noted.
+        ask_outside: Take an environment's settings from the record even where they may ask somebody outside.
+    """
     made, world = record.made, None
+    if (given := _outside(made)) and not ask_outside:
+        # Whom, and with whose key, is not for a stranger's record to say.
+        check.cannot = f"{made.env.name} with {', '.join(given)} may ask somebody outside; --ask-outside allows it"
+        yield None
+        return
     try:
         with closing(configuration.make_env(made.env)) as env:
             panels = {split: env.panel(split) for split in env.splits}
@@ -193,6 +204,14 @@ def opened(record: Record, check: Check) -> Iterator[World | None]:
         return
     with closing(world.envs):
         yield world
+
+
+def _outside(made: RunConfig | EvaluateConfig) -> list[str]:
+    """Settings, other than by default, of an environment whose steps may wait for somebody outside."""
+    if ENVIRONMENTS.load(made.env.name).isolation is not Isolation.THREAD:
+        return []
+    usual, given = (configuration.options_of(of) for of in (type(made).model_fields["env"].default, made.env))
+    return [name for name, value in given.items() if value != usual[name]]
 
 
 def course_of(record: Record) -> Course:

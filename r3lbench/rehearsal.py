@@ -164,13 +164,13 @@ def _content(line: Mapping[str, Any], read: Callable[[str], str] | None) -> dict
     ways: list[list[str]] = []
     for state in line["states"]:
         ways.append([] if state["parent"] is None else [*ways[state["parent"]], state["action"]])
-    attempts = [_named({**attempt, "leaf": ways[attempt["leaf"]]}, labels, read) for attempt in line["attempts"]]
+    attempts = [_named({**of, "leaf": ways[of["leaf"]]}, ("turns",), labels, read) for of in line["attempts"]]
     return {
         "parts": sorted(line),
         "segments": sorted(set(labels)),
         "attempts": {attempt["key"]: attempt for attempt in attempts},
-        "reflections": [_named(reflection, labels, read) for reflection in line["reflections"]],
-        "terms": [_named(term, labels, read) for term in line["terms"]],
+        "reflections": [_named(of, ("turns",), labels, read) for of in line["reflections"]],
+        "terms": [_named(of, ("turns", "sampled_in"), labels, read) for of in line["terms"]],
     }
 
 
@@ -187,13 +187,15 @@ def _aligned(
     return dict(enumerate(recorded)), dict(others)
 
 
-def _named(part: Mapping[str, Any], labels: Sequence[str], read: Callable[[str], str] | None) -> dict[str, Any]:
-    """A part of a line with names of nodes in the place of their numbers."""
+def _named(
+    part: Mapping[str, Any], nodes: Sequence[str], labels: Sequence[str], read: Callable[[str], str] | None
+) -> dict[str, Any]:
+    """A part of a line with names of nodes in the place of their numbers, which stand under the keys ``nodes``."""
 
-    def named(nodes: Any) -> Any:
-        return labels[nodes] if isinstance(nodes, int) else None if nodes is None else [named(node) for node in nodes]
+    def named(of: Any) -> Any:
+        return labels[of] if isinstance(of, int) else None if of is None else [named(node) for node in of]
 
-    found = {**part, **{name: named(part[name]) for name in ("turns", "sampled_in") if name in part}}
+    found = {**part, **{name: named(part[name]) for name in nodes if name in part}}
     if read is not None and isinstance(found.get("guidance"), str):
         found["guidance"] = read(found["guidance"])
     if "problem" in found:

@@ -81,7 +81,8 @@ def check_trees(
     folder = record.folder.path / "trees"
     files = {line.update: folder / f"u{line.update:06d}.jsonl.gz" for line in updates}
     for name in sorted({file.name for file in folder.iterdir()} - {file.name for file in files.values()}):
-        trees.differ(f"trees/{name}", "belongs to no update")
+        if not name.startswith("."):
+            trees.differ(f"trees/{name}", "belongs to no update")
     policy = _speaker(record)
     if policy is None:
         method.cannot = f"needs the tokenizer of the policy {made.policy.name}"
@@ -186,12 +187,13 @@ def turns_down(method: Baseline) -> bool:
 
 
 def _speaker(record: Record) -> Policy | None:
-    """Whose tokens a run's trees hold: the policy it trained or, with the same words, the one that it began from."""
+    """Whose tokens a run's trees hold: the policy that it began from or, with the same words, the one it trained."""
+    policy = available(record.made.policy.name, record.made.env.name)
+    if policy is not None and policy.digest == record.manifest.policy.get("digest"):
+        return policy
     if (record.folder.path / "policy" / "config.json").is_file():
         return load_policy(find_policy(str(record.folder.path), record.made.env.name))
-    policy = available(record.made.policy.name, record.made.env.name)
-    same = policy is not None and policy.digest == record.manifest.policy.get("digest")
-    return policy if same else None
+    return None
 
 
 def _counts(config: RunConfig, terms: Sequence[Term]) -> dict[str, float]:

@@ -140,10 +140,12 @@ class Verification:
     Attributes:
         folder: The record.
         checks: In the order in which they are told.
+        made_at: The revision that the record says it was made at; None where it says none.
     """
 
     folder: RunFolder
     checks: tuple[Check, ...]
+    made_at: str | None = None
 
     @property
     def verdict(self) -> Verdict:

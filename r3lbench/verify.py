@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import Field
 from rich.console import Console
 from rich.text import Text
 
@@ -21,7 +22,7 @@ from r3lbench.console import counting, make_console
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import make_room, to_json, write_atomic
 from r3lbench.opening import Record, World, course_of, opened, read
-from r3lbench.recording import SEAL, RunFolder
+from r3lbench.recording import SEAL, RunFolder, revision
 from r3lbench.results import run_folders
 from r3lbench.tracing import Rehearsed, check_metrics, check_trees
 from r3lbench.verdict import FORMAT, MOST, Check, Verdict, Verification, check_seal
@@ -42,6 +43,12 @@ with warnings.catch_warnings():
 
         runs: tuple[str, ...] = ()
         """Folders of runs and evaluations, or folders that hold such. May stand without the flag."""
+        tasks: int | None = Field(None, ge=1)
+        """Have a quick look: play the first so many tasks of the evaluation only, and leave trees aside; what is not
+        looked at counts as not verified. All if None."""
+        ask_outside: bool = False
+        """Also play environments with recorded settings that may ask somebody outside, such as a judge's server, in
+        your name and with your keys."""
         write: bool = False
         """Lay verification.json beside every record that is sealed; the leaderboard reads it."""
         json: str | None = None  # type: ignore[assignment]
@@ -80,7 +87,7 @@ def run(config: VerifyConfig) -> list[Verification]:
         make_room(file, FORMAT)
     found = []
     for folder in folders:
-        found.append(verify(folder, console))
+        found.append(verify(folder, console, tasks=config.tasks, ask_outside=config.ask_outside))
         show(console, found[-1])
         if config.write and (folder.path / SEAL).is_file():
             found[-1].write()
@@ -93,19 +100,28 @@ def run(config: VerifyConfig) -> list[Verification]:
     return found
 
 
-def verify(folder: RunFolder, console: Console) -> Verification:
-    """Answer all questions about a record."""
+def verify(folder: RunFolder, console: Console, *, tasks: int | None = None, ask_outside: bool = False) -> Verification:
+    """Answer all questions about a record; the other arguments are settings of ``VerifyConfig``."""
     checks = {name: Check(name) for name in NAMES} | {"seal": check_seal(folder)}
     record = read(folder, checks)
-    if record is not None:
-        with opened(record, checks["manifest"]) as world:
-            _check(record, world, checks, console)
-    return Verification(folder, tuple(checks.values()))
+    if record is None:
+        return Verification(folder, tuple(checks.values()))
+    try:
+        with opened(record, checks["manifest"], ask_outside=ask_outside) as world:
+            _check(record, world, checks, console, tasks)
+    except R3LBenchError as error:
+        # A judge that does not answer, say. The other records are still to be looked at.
+        for check in checks.values():
+            check.cannot = check.cannot or ("" if check.said else str(error))
+    return Verification(folder, tuple(checks.values()), record.manifest.revision)
 
 
-def _check(record: Record, world: World | None, checks: Mapping[str, Check], console: Console) -> None:
+def _check(
+    record: Record, world: World | None, checks: Mapping[str, Check], console: Console, tasks: int | None
+) -> None:
     course = course_of(record)
-    trees = record.method is not None and (record.folder.path / "trees").is_dir()
+    recorded = record.method is not None and (record.folder.path / "trees").is_dir()
+    trees = recorded and tasks is None
     episodes = len({(line.task, line.actions) for line in [*(record.episodes or ()), *(record.drafts or ())]})
     groups = sum(len(line.tasks) for line in record.updates or ()) if trees else 0
     rehearsed: Mapping[int, Rehearsed] = {}
@@ -114,7 +130,7 @@ def _check(record: Record, world: World | None, checks: Mapping[str, Check], con
         for name in ("evaluation", "metrics", "trees", "method"):
             checks[name].cannot = checks["manifest"].cannot or "its settings make no environment here"
     with counting(console, str(record.folder.path), episodes + groups) as tick:
-        attempts = check_evaluation(checks["evaluation"], record, course, world, tick)
+        attempts = check_evaluation(checks["evaluation"], record, course, world, tick, first=tasks)
         if trees:
             rehearsed = check_trees(checks["trees"], checks["method"], record, world, tick)
     check_result(checks["result"], record, course, attempts)
@@ -122,8 +138,10 @@ def _check(record: Record, world: World | None, checks: Mapping[str, Check], con
     for name in ("metrics", "trees", "method"):
         if record.method is None:
             checks[name].absent = "nothing was trained"
-        elif name != "metrics" and not trees:
+        elif name != "metrics" and not recorded:
             checks[name].absent = "not in this record"
+        elif name != "metrics" and not trees:
+            checks[name].cannot = "trees were not asked for"
 
 
 def show(console: Console, found: Verification) -> None:
@@ -138,6 +156,8 @@ def show(console: Console, found: Verification) -> None:
             console.print(Text.assemble("      ", (one.place, "bold"), f": {one.words}"), soft_wrap=True)
         if len(check.differences) > MOST:
             console.print(f"      and {len(check.differences) - MOST:,} more")
+    if found.verdict is Verdict.FAILED and found.made_at != (here := revision()):
+        console.print(f"  made at revision {found.made_at}, verified at {here}: what changed in between differs, too")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

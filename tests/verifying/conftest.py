@@ -28,10 +28,17 @@ def make(toy_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 @pytest.fixture(scope="session")
 def records(make: Make) -> dict[str, Path]:
-    """A run with retries, a policy that revises its drafts, and an agent without a model; not to be written to."""
+    """A run with retries, a policy that revises its drafts, and an agent without a model; not to be written to.
+
+    The bare one is the run without its trees.
+    """
+    run = train(make, "r3l", "--method.reflection", "oracle", "--optimiser.lr", "0.01")
+    bare = shutil.copytree(run, run.with_name("bare"))
+    shutil.rmtree(bare / "trees")
     improving = ("--tasks", "2", "--episodes-per-task", "2", "--improve", "1", "--improve-with", "oracle")
     return {
-        "run": train(make, "r3l", "--method.reflection", "oracle", "--optimiser.lr", "0.01"),
+        "run": run,
+        "bare": bare,
         "evaluation": make(evaluating, *improving),
         "floor": make(evaluating, "--tasks", "2", "--agent", "random"),
     }

@@ -19,7 +19,7 @@ SEALED_ONLY = {
     "manifest.json": {
         *("created", "r3lbench", "revision", "python", "hardware", "packages", "policy.digest", "policy.parameters"),
         *("config.optimiser", "config.sampling", "config.evaluation.temperature", "config.reflection"),
-        *("config.policy.device", "config.threads", "config.pool", "config.checkpoint_every", "config.quiet"),
+        *("config.policy", "config.memory", "config.threads", "config.pool", "config.checkpoint_every", "config.quiet"),
     },
     "result.json": {
         *("cost.evaluate.generated_tokens", "cost.evaluate.prefilled_tokens", "cost.evaluate.reused_tokens"),
@@ -33,6 +33,11 @@ SEALED_ONLY = {
     TREE: {"segments.logprobs"},
 }
 """What nothing but the seal protects, some of it not always, by file and with all that is below; so says the manual."""
+WITHOUT_TREES = {
+    "manifest.json": {"config.method", "config.agent"},
+    "metrics.jsonl": {"explore", "learn", "cost.attempt", "cost.reflect", "cost.retry"},
+}
+"""What else it does not in a record without trees."""
 SOMETIMES = {
     *("policy.digest", "policy.parameters"),
     *("cost.evaluate.generated_tokens", "cost.evaluate.prefilled_tokens", "cost.evaluate.reused_tokens"),
@@ -119,6 +124,7 @@ NO_MATTER = {
         *("config.method.meta_tasks", "config.method.meta_weight", "config.method.reflection_temperature"),
         *("config.method.solved_groups", "config.method.success", "config.method.preset"),
     },
+    "bare": {"config.budget.seconds"},
     "evaluation": {"config.seed", "config.agent"},
     "floor": {"config.evaluation.modes"},
 }
@@ -134,21 +140,24 @@ NAMES = {"config.env.name", "config.agent.name", "config.method.name", "config.i
         *[("evaluation", name) for name in ("manifest.json", "result.json", "evaluation.jsonl", "improvement.jsonl")],
         *[("floor", name) for name in ("manifest.json", "result.json", "evaluation.jsonl", "timings.jsonl")],
         ("run", "timings.jsonl"),
+        *[("bare", name) for name in ("manifest.json", "metrics.jsonl")],
     ],
 )
 def test_what_was_changed_is_found_even_under_a_new_seal(record: str, name: str, copy: Copy) -> None:
     tried, missed = undetected(copy(record), name)
-    allowed = SEALED_ONLY.get(name, set()) | (NO_MATTER[record] | NAMES if name == "manifest.json" else set())
+    sealed = SEALED_ONLY.get(name, set()) | (WITHOUT_TREES[name] if record == "bare" else set())
+    allowed = sealed | (NO_MATTER[record] | NAMES if name == "manifest.json" else set())
     assert {told for told in missed if not below(told, allowed)} == set()
     # And nothing is given up that could be found.
-    given_up = {one for one in SEALED_ONLY.get(name, set()) - SOMETIMES if any(below(told, {one}) for told in tried)}
+    given_up = {one for one in sealed - SOMETIMES if any(below(told, {one}) for told in tried)}
     assert {one for one in given_up if not any(below(told, {one}) for told in missed)} == set()
 
 
 def test_the_manual_names_what_is_left_to_the_seal() -> None:
-    for file, names in SEALED_ONLY.items():
-        for name in names:
-            assert f"`{name}`" in DOCS, (file, name)
+    for told in (SEALED_ONLY, WITHOUT_TREES):
+        for file, names in told.items():
+            for name in names:
+                assert f"`{name}`" in DOCS, (file, name)
 
 
 def spoken(groups: list[Any]) -> Any:
@@ -167,6 +176,8 @@ def spoken(groups: list[Any]) -> Any:
         (EPISODES, lambda of: of[0].update(task="test/99"), f"{EPISODES}:1 actions: Toy-v0 has no task"),
         (EPISODES, lambda of: of[0].update(steps=2.5), f"{EPISODES}:1 steps: Input should be"),
         (EPISODES, lambda of: of[0].update(more=1), f"{EPISODES}:1 more: Extra inputs"),
+        (EPISODES, lambda of: of[0].pop("actions"), f"{EPISODES}:1 actions: not recorded, though others are"),
+        (EPISODES, lambda of: of[0].pop("digest"), f"{EPISODES}:1 digest: not recorded, though others are"),
         (METRICS, lambda of: of.pop(0), f"{METRICS}:1 update: recorded 2, found 1"),
         (METRICS, lambda of: of.reverse(), f"{METRICS}:1 update: recorded 2, found 1"),
         (METRICS, lambda of: of.append({**of[1], "update": 3}), "the budget was used up after update 2"),
@@ -182,8 +193,10 @@ def spoken(groups: list[Any]) -> Any:
         (TREE, lambda of: spoken(of)["token_ids"].__setitem__(0, 10**6), "does not consist of tokens"),
         (TREE, lambda of: of[0]["reflections"][0].update(guidance="Sesame."), f"{TREE}:1 reflections.0.guidance"),
         ("manifest.json", lambda of: of[0]["config"].update(speed=1), "unknown setting 'speed'"),
+        ("manifest.json", lambda of: of[0]["policy"].pop("digest"), "manifest.json policy: 2 recorded, 3 found"),
         ("manifest.json", lambda of: of[0]["panels"].pop("valid"), "manifest.json panels.valid: not recorded"),
         ("manifest.json", lambda of: of[0].update(format=2), "manifest.json format: Input should be 1"),
+        ("manifest.json", lambda of: of[0].update(elsewhere={"model": "x"}), "manifest.json elsewhere: recorded"),
         ("result.json", lambda of: of[0].update(stopped_by="seconds"), "result.json stopped_by: recorded"),
         ("result.json", lambda of: of[0].update(seconds=0.5), "result.json seconds: recorded 0.5"),
     ],
@@ -211,6 +224,7 @@ def test_files_that_come_and_go_break_the_seal(copy: Copy) -> None:
     folder = copy("run")
     (folder / "notes.txt").write_text("by hand")
     (folder / "trees" / "u000009.jsonl.gz").write_bytes(gzip_lines([]))
+    (folder / "trees" / ".DS_Store").write_bytes(b"")
     (folder / "timings.jsonl").unlink()
     seal = folder / SEAL
     seal.write_text(seal.read_text() + seal.read_text().splitlines()[0] + "\nnonsense\n")
@@ -223,4 +237,4 @@ def test_files_that_come_and_go_break_the_seal(copy: Copy) -> None:
         f"trees/u000009.jsonl.gz: is not in {SEAL}",
         "timings.jsonl: is missing",
     ]
-    assert "trees/u000009.jsonl.gz: belongs to no update" in differences(found, "trees")
+    assert differences(found, "trees") == ["trees/u000009.jsonl.gz: belongs to no update"]

@@ -12,15 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r3lbench import register_env
+from r3lbench import Outcome, register_env
+from r3lbench import evaluate as evaluating
+from r3lbench import run as training
 from r3lbench.errors import BadCheckpoint, MissingExtra
-from r3lbench.nature import Fidelity
+from r3lbench.judging import JudgementFailed
+from r3lbench.nature import Fidelity, Isolation
 from r3lbench.recording import SEAL, VERIFICATION, RunFolder
 from r3lbench.registry import ENVIRONMENTS, Entry
 from r3lbench.verdict import Check, Verdict, verdict_on
 from r3lbench.verify import main
 from tests.toy import Toy
-from tests.verifying.records import TREE, Copy, Make, differences, read, train, verified, write
+from tests.verifying.records import TREE, Copy, Make, change, differences, read, train, verified, write
 
 # What passes
 
@@ -31,7 +34,7 @@ def test_records_are_what_they_say(
     before = {file: file.read_bytes() for of in records.values() for file in of.rglob("*") if file.is_file()}
     assert main([str(of) for of in records.values()]) == 0
     out = capsys.readouterr().out
-    assert out.count(": verified\n") == 3 and out.endswith("3 verified\n")
+    assert out.count(": verified\n") == 4 and out.endswith("4 verified\n")
     for part in ("8 episodes played again", "4 groups played again", "4 groups explored again", "by the agent random"):
         assert part in out
     assert {file: file.read_bytes() for of in records.values() for file in of.rglob("*") if file.is_file()} == before
@@ -84,7 +87,79 @@ def test_equal_states_may_be_shown_in_other_words(make: Make) -> None:
     assert any("states.2.observation" in one for one in found)
 
 
+def test_where_the_first_policy_is_gone_the_trained_one_knows_the_same_words(
+    toy_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, out = shutil.copytree(toy_policy, tmp_path / "begun"), tmp_path / "run"
+    short = ("--budget.updates", "1", "--tasks-per-update", "1", "--evaluation.tasks", "1", "--threads", "1", "--quiet")
+    assert training.main(["--env", "toy", "--method", "grpo", "--policy", str(begun), *short, "--out", str(out)]) == 0
+    shutil.rmtree(begun)
+    assert main([str(out)]) == 0
+    assert "its digest was not compared" in capsys.readouterr().out
+    (out / "policy" / "config.json").write_text("{}")
+    assert main([str(out)]) == 1
+    told = capsys.readouterr().out
+    assert "policy/config.json: was changed" in told and "? method     cannot be checked here: the policy" in told
+
+
+def test_an_episode_may_end_with_the_context_of_the_model(
+    toy_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = shutil.copytree(toy_policy, tmp_path / "forgetful")
+    config = json.loads((policy / "config.json").read_bytes())
+    (policy / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 90}))
+    flags = ("--env", "toy", "--policy", str(policy), "--tasks", "2", "--modes", "greedy", "--quiet")
+    assert evaluating.main([*flags, "--out", str(tmp_path / "record")]) == 0
+    assert main([str(tmp_path / "record")]) == 0
+    assert "2 were not over: that the model's context was full is the record's word" in capsys.readouterr().out
+
+
 # What cannot be told
+
+
+def test_a_quick_look_finds_what_it_looks_at_and_vouches_for_nothing(
+    copy: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy("run")
+    assert main([str(folder), "--tasks", "1"]) == 3
+    out = capsys.readouterr().out
+    assert "4 episodes played again; cannot be checked here: only 1 of 2 tasks were asked for" in out
+    assert out.count("trees were not asked for") == 2 and "0 verified" not in out
+    change(folder, "evaluation.jsonl", lambda lines: lines[1].update(digest="0" * 64))
+    assert main([str(folder), "--tasks", "1"]) == 3
+    change(folder, "evaluation.jsonl", lambda lines: lines[0].update(digest="0" * 64))
+    assert main([str(folder), "--tasks", "1"]) == 1
+    assert "evaluation.jsonl:1 digest: recorded" in capsys.readouterr().out
+    assert main([str(folder), "--tasks", "9"]) == 1
+    assert "evaluation.jsonl:2 digest: recorded" in capsys.readouterr().out
+
+
+@register_env("asking")
+class Asking(Toy):
+    """A corridor in which somebody outside is asked about every step."""
+
+    name = "Asking-v0"
+    isolation = Isolation.THREAD
+    answers = True
+
+    def act(self, action: str) -> Outcome:
+        if not self.answers:
+            raise JudgementFailed("nobody answers")
+        return super().act(action)
+
+
+def test_nobody_outside_is_asked_in_the_words_of_a_stranger(
+    make: Make, records: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make(evaluating, "--tasks", "2", "--agent", "random", env="asking")
+    monkeypatch.setattr(Asking, "answers", False)
+    assert main([str(folder)]) == 3
+    assert "asking with rooms, max_steps may ask somebody outside; --ask-outside allows it" in capsys.readouterr().out
+    assert main([str(folder), str(records["floor"]), "--ask-outside"]) == 3
+    out = capsys.readouterr().out
+    assert "cannot be checked here: nobody answers" in out and "1 verified, 1 not verified" in out
+    monkeypatch.setattr(Asking, "answers", True)
+    assert main([str(folder), "--ask-outside"]) == 0
 
 
 def test_a_record_of_an_earlier_version_is_not_verified_and_no_error(
@@ -168,10 +243,12 @@ def test_no_more_than_twenty_differences_of_a_check_are_told(copy: Copy, capsys:
         for state in group["states"]:
             state["feedback"] = "well done"
     write(folder / TREE, states)
+    change(folder, "manifest.json", lambda of: of[0].update(revision="1b2c3d"))
     count = sum(len(group["states"]) for group in states)
     assert count > 20 and main([str(folder)]) == 1
     out = capsys.readouterr().out
     assert out.count('feedback: recorded "well done", found') == 20 and f"      and {count - 20} more\n" in out
+    assert "made at revision 1b2c3d, verified at" in out
 
 
 @pytest.mark.parametrize(
