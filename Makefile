@@ -1,6 +1,7 @@
 # make run METHOD=r3l ENV=webshop ARGS="--seed 1"    train, and print the table
 # make test                                          style, types and all tests
 # make smoke                                         the shortest whole run of METHOD on ENV
+# make verify                                        play all results of record again
 # make record METHODS="grpo r3l" SEEDS="0 1 2"        repeat the results of record, two runs side by side
 # The virtual environment .venv is made on first use and renewed when the pinned or declared dependencies change.
 
@@ -18,7 +19,7 @@ METHODS ?= grpo r3l
 SEEDS ?= 0 1 2
 RECORD := runs/record
 
-.PHONY: run test smoke record lint types pytest
+.PHONY: run test smoke verify record lint types pytest
 
 run: $(INSTALLED)
 	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) $(ARGS)
@@ -27,6 +28,9 @@ smoke: $(INSTALLED)
 	rm -rf $(SMOKE)
 	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) --out $(SMOKE) --budget.updates 1 \
 		--tasks-per-update 2 --method.group-size 4 --evaluation.tasks 8 $(ARGS)
+
+verify: $(INSTALLED)
+	$(BIN)/python -m r3lbench.verify results
 
 record: $(INSTALLED)
 	for agent in random oracle; do $(BIN)/python -m r3lbench.evaluate --env $(ENV) --agent $$agent --tasks None \

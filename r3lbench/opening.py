@@ -127,7 +127,7 @@ def read(folder: RunFolder, checks: Mapping[str, Check]) -> Record | None:
     if manifest is not None and result is not None:
         try:
             made = settings(folder)
-        except UnknownName as error:
+        except (UnknownName, MissingExtra) as error:
             why = str(error)
         except R3LBenchError as error:
             of.differ("manifest.json config", str(error))

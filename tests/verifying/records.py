@@ -26,8 +26,8 @@ def train(make: Make, method: str, *flags: str, env: str = "toy") -> Path:
     return make(training, "--method", method, "--method.group-size", "4", *short, *flags, env=env)
 
 
-def verified(folder: Path) -> Verification:
-    return verify(RunFolder(folder), make_console(quiet=True))
+def verified(folder: Path, *, tasks: int | None = None) -> Verification:
+    return verify(RunFolder(folder), make_console(quiet=True), tasks=tasks)
 
 
 def differences(found: Verification, name: str = "") -> list[str]:
