@@ -145,11 +145,10 @@ def _renew(target: Path, scratch: Path, wanted: Mapping[str, Any], make: Callabl
             warnings.warn(f"{target} {fault}; it is made again", stacklevel=3)
         # What a process left that was killed over it.
         for left in scratch.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            _remove(left)
         make(scratch)
         _seal(scratch, wanted)
-        if target.exists():
-            shutil.rmtree(target)
+        _remove(target)
         scratch.rename(target)
         sync(target.parent)
     except OSError as error:
@@ -158,6 +157,13 @@ def _renew(target: Path, scratch: Path, wanted: Mapping[str, Any], make: Callabl
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _seal(folder: Path, wanted: Mapping[str, Any]) -> None:

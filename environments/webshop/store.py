@@ -29,6 +29,8 @@ from .stored_index import StoredIndex, write_index
 
 KEPT = 4096
 """Products looked at last that a process keeps."""
+POSTINGS = 1 << 21
+"""Postings of the index that are in memory at a time while it is made."""
 LARGE = 1 << 26
 """Bytes of a product file whose first opening takes a minute or more."""
 _PRODUCTS, _PRICES, _IDS, _BY_ID, _FACTS = "products", "price_ranges", "ids", "by_id", "facts.json"
@@ -189,6 +191,7 @@ def _make(sources: Sources, num_products: int | None, folder: Path) -> None:
     order = np.array(by_id, "<i4")
     order.tofile(folder / _BY_ID)
     lines = Texts(folder / _PRODUCTS)
-    documents_with_text = write_index(folder, order, (Product.from_line(line).indexed_text for line in lines))
+    indexed = (Product.from_line(line).indexed_text for line in lines)
+    documents_with_text = write_index(folder, order, indexed, POSTINGS)
     facts = {"documents_with_text": documents_with_text, "human_goals": human_goals}
     (folder / _FACTS).write_bytes(to_json(facts))

@@ -21,8 +21,6 @@ import numpy.typing as npt
 from .columns import Column, Mapped, Numbering, Texts, TextWriter, encoded
 from .index import Run, SearchIndex, invert, norms_of, ranks_of, starts_of
 
-POSTINGS = 1 << 21
-"""Postings in memory at a time."""
 _TERMS, _STARTS, _DOCUMENTS, _SATURATIONS, _RANKS = "terms", "starts", "documents", "saturations", "ranks"
 
 
@@ -54,7 +52,7 @@ class StoredIndex(SearchIndex):
         return hits
 
 
-def write_index(folder: Path, order: npt.NDArray[np.int32], texts: Iterable[str], postings: int = POSTINGS) -> int:
+def write_index(folder: Path, order: npt.NDArray[np.int32], texts: Iterable[str], postings: int) -> int:
     """Index documents.
 
     Args:
