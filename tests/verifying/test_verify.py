@@ -22,6 +22,7 @@ from r3lbench.recording import SEAL, VERIFICATION, RunFolder
 from r3lbench.registry import ENVIRONMENTS, Entry
 from r3lbench.verdict import Check, Verdict, verdict_on
 from r3lbench.verify import main
+from tests.judges.chat_server import Answer, chat_server
 from tests.toy import Toy
 from tests.verifying.records import TREE, Copy, Make, change, differences, read, train, verified, write
 
@@ -112,6 +113,25 @@ def test_an_episode_may_end_with_the_context_of_the_model(
     assert evaluating.main([*flags, "--out", str(tmp_path / "record")]) == 0
     assert main([str(tmp_path / "record")]) == 0
     assert "2 were not over: that the model's context was full is the record's word" in capsys.readouterr().out
+
+
+def test_who_played_elsewhere_is_the_records_word_and_the_play_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="needs the openai package: pip install 'r3lbench[api]'")
+    for name, value in {"R3LBENCH_CACHE": str(tmp_path), "OPENAI_API_KEY": "key", "NO_PROXY": "*"}.items():
+        monkeypatch.setenv(name, value)
+    folder, panel = tmp_path / "record", ("--env", "toy", "--tasks", "2", "--quiet")
+    with chat_server(lambda asked: Answer("take key")) as server:
+        asked = ("--agent", "api", "--model", "small", "--base-url", server.url)
+        assert evaluating.main([*panel, *asked, "--out", str(folder)]) == 0
+    found = verified(folder)
+    assert found.verdict is Verdict.VERIFIED
+    assert "the model was elsewhere" in found.checks[1].notes[0]
+    change(folder, "manifest.json", lambda of: of[0]["elsewhere"].update(model="large"))
+    change(folder, "evaluation.jsonl", lambda lines: lines[0].update(success=True))
+    assert [one.partition(":")[0] for one in differences(verified(folder), "manifest")] == ["manifest.json policy.name"]
+    assert "evaluation.jsonl:1 success: recorded true, found false" in differences(verified(folder), "evaluation")
 
 
 # What cannot be told
