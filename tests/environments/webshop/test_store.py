@@ -261,7 +261,7 @@ SESSIONS = """if True:
 
     def play(count):
         rng = random.Random(0)
-        sessions = [WebShop(data=sys.argv[1], goals="human") for _ in range(count)]
+        sessions = [WebShop(data=sys.argv[1]) for _ in range(count)]
         panel = sessions[0].panel("train")
         for index, session in enumerate(sessions):
             session.reset(options={"task": panel[index % len(panel)].id})
