@@ -139,12 +139,11 @@ class RunFolder:
         """Append a line to one of the growing files."""
         append_line(self.path / name, value)
 
-    def write_groups(self, update: int, groups: Sequence[Group], terms: Sequence[Sequence[Term]]) -> None:
-        """Record an update's groups with both trees."""
+    def write_groups(self, update: int, groups: Iterable[Mapping[str, Any]]) -> None:
+        """Record an update's groups (see ``group_json``) with both trees."""
         folder = self.path / "trees"
         folder.mkdir(exist_ok=True)
-        lines = [group_json(group, of) for group, of in zip(groups, terms, strict=True)]
-        write_atomic(folder / f"u{update:06d}.jsonl.gz", gzip_lines(lines))
+        write_atomic(folder / f"u{update:06d}.jsonl.gz", gzip_lines(groups))
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write the summary, and seal the record."""

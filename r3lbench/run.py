@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from r3lbench.rollout.workers import EnvSource
 from r3lbench.scaling import MemoryConfig, TrainedPolicyConfig
 from r3lbench.tracking import TrackerName, check_installed, tracked
 from r3lbench.training.learner import Optimiser
+from r3lbench.training.ranks import Ranks
 from r3lbench.training.trainer import Settings, Trainer
 
 PROG = "r3lbench run"
@@ -161,7 +162,7 @@ def command_of(run: RunFolder) -> str:
     return shlex.join(["python", "-m", "r3lbench.run", *argv])
 
 
-def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any) -> Trainer:
+def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any, ranks: Ranks) -> Trainer:
     """The trainer that a configuration describes."""
     method, agent = config.method, config.agent
     assert isinstance(method, Baseline) and isinstance(agent, Agent)
@@ -183,6 +184,8 @@ def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any) -
         optimiser=config.optimiser,
         folder=folder,
         progress=progress,
+        memory=config.memory,
+        ranks=ranks,
     )
 
 
@@ -214,30 +217,37 @@ def run(config: RunConfig) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     path = _folder(config)
     folder = RunFolder(path)
-    if config.resume is None:
+    ranks = Ranks.join(choose_device(config.policy.device))
+    if config.resume is None and ranks.leads:
         folder.check_vacant(path)
+    # The first process speaks for all.
+    console = make_console(quiet=config.quiet or not ranks.leads)
     with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
         dtype = getattr(torch, config.policy.dtype)
-        policy = load_policy(source, device=choose_device(config.policy.device), dtype=dtype)
+        policy = load_policy(source, device=ranks.device, dtype=dtype)
         with closing(configuration.make_env(config.env)) as env:
             panels = {split: env.panel(split) for split in env.splits}
             held_out = panels[env.resolve(f"{config.evaluation.split or env.splits[-1]}/0").split]
     if config.resume is not None:
         _check_same(folder, policy, panels)
         if (result := folder.result) is not None:
-            if not (path / SEAL).is_file():
-                folder.seal()
-            console.print(Text(f"{path} is complete already; nothing to do"))
-            _export(config, folder, console)
+            if ranks.leads:
+                if not (path / SEAL).is_file():
+                    folder.seal()
+                console.print(Text(f"{path} is complete already; nothing to do"))
+                _export(config, folder, console)
             return result
     progress = RunProgress(console)
     manifest = _manifest(config, policy, panels)
     if config.policy.lora.rank:
         attach(policy.model, config.policy.lora, config.seed)
     # Before anything is written: a policy that cannot be trained is found out here.
-    trainer = build(config, folder, policy, progress)
-    with closing(trainer.envs), locked(path):
-        if config.resume is None:
+    trainer = build(config, folder, policy, progress, ranks)
+    if trainer.learner.unshared is not None:
+        manifest["policy"]["unshared"] = trainer.learner.unshared
+        console.print(Text(f"prefixes pass through the model anew for every row: {trainer.learner.unshared}"))
+    with closing(trainer.envs), locked(path) if ranks.leads else nullcontext():
+        if config.resume is None and ranks.leads:
             RunFolder.create(path, manifest)
         by = f", policy {source.name}, seed {config.seed}"
         console.print(Text.assemble((config.method.name, "bold"), " on ", (held_out.env, "bold"), by))
@@ -246,11 +256,16 @@ def run(config: RunConfig) -> dict[str, Any]:
         with progress:
             if config.resume is not None:
                 trainer.resume()
-            with tracked(progress, config.track, folder, trainer.update) as trainer.progress:
+            track = config.track if ranks.leads else None
+            with tracked(progress, track, folder, trainer.update) as trainer.progress:
                 result = trainer.run()
+        if not ranks.leads:
+            ranks.leave()
+            return result
         export(folder.path / "policy", policy)
         # Last, because its presence means that nothing is missing.
         folder.write_result(result)
+        ranks.leave()
     updates = f"{result['updates']} update{'' if result['updates'] == 1 else 's'}"
     spent = f"{updates}, {result['seconds']:.0f} s of training"
     title = f"{config.method.name} on {held_out.env}: {spent}"

@@ -56,9 +56,20 @@ class Decoder:
         Returns:
             [N, vocabulary].
         """
+        return self.head(self.states(input_ids, rows, columns, **inputs))
+
+    def states(self, input_ids: Tensor, rows: Tensor, columns: Tensor, **inputs: Any) -> Tensor:
+        """What ``head`` makes logits of, at chosen positions; arguments as of ``logits``.
+
+        Returns:
+            [N, hidden size]; of models that take the long way the logits themselves.
+        """
         if self._body is None:
             logits: Tensor = self.model(input_ids=input_ids, **inputs).logits
             return logits[rows, columns]
         hidden: Tensor = self._body(input_ids=input_ids, **inputs)[0]
-        kept: Tensor = self._head(hidden[rows, columns])
-        return kept
+        return hidden[rows, columns]
+
+    def head(self, states: Tensor) -> Tensor:
+        """Logits [N, vocabulary] of ``states``."""
+        return states if self._body is None else self._head(states)

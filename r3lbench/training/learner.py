@@ -5,19 +5,27 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from r3lbench.baseline import PolicyLoss
 from r3lbench.errors import R3LBenchError
 from r3lbench.plugin import Plugin
+from r3lbench.policies.adapters import adapted, without
 from r3lbench.policies.decoder import Decoder
+from r3lbench.policies.recomputing import recomputing
+from r3lbench.scaling import MemoryConfig
 from r3lbench.tokens import Kind, Term
 from r3lbench.training.losses import TokenLosses, token_losses
 from r3lbench.training.packing import KINDS, MicroBatch, pack
+from r3lbench.training.precision import MasterWeights
+from r3lbench.training.ranks import Ranks
 
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -53,19 +61,34 @@ class Learner:
         model: A causal language model; it is trained in place.
         settings: The optimiser.
         loss: The method's loss.
+        memory: What is computed again or in parts; nothing if None.
+        ranks: The processes that train together, each on its own terms; this one alone if None.
     """
 
-    def __init__(self, model: Any, settings: Optimiser, loss: PolicyLoss) -> None:
+    def __init__(
+        self,
+        model: Any,
+        settings: Optimiser,
+        loss: PolicyLoss,
+        *,
+        memory: MemoryConfig | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.decoder = Decoder(model)
         self.settings = settings
         self.loss = loss
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.memory = memory or MemoryConfig()
+        self.ranks = ranks or Ranks()
+        # The starting policy: the weights as they are now. Those of adapters are found by leaving the adapters out.
+        self._reference: Decoder | None = None
+        if loss.kl or settings.measure_kl:
+            kept = adapted(model)
+            self._reference = self.decoder if kept else Decoder(copy.deepcopy(model).requires_grad_(False))
+        self._masters = MasterWeights(parameter for parameter in model.parameters() if parameter.requires_grad)
+        self.parameters = self._masters.tensors
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
-        # The starting policy: the weights as they are now.
-        wanted = loss.kl or settings.measure_kl
-        self._reference = Decoder(copy.deepcopy(model).requires_grad_(False)) if wanted else None
 
     def step(self, terms: Sequence[Term]) -> dict[str, Any]:
         """Update the weights on all terms.
@@ -79,10 +102,7 @@ class Learner:
             R3LBenchError: The gradient is not finite; it has not been applied.
         """
         settings, budget = self.settings, self.settings.micro_batch_tokens
-        parts = [
-            list(pack(terms[part :: settings.minibatches], self.loss, budget=budget, device=self.decoder.device))
-            for part in range(settings.minibatches)
-        ]
+        parts = [self._pack(terms[part :: settings.minibatches], budget=budget) for part in range(settings.minibatches)]
         # With a single optimiser step the weights at the start of the update are the present ones.
         several = settings.epochs * settings.minibatches > 1
         starts = [[self._under(self.decoder, batch) if several else None for batch in part] for part in parts]
@@ -90,19 +110,22 @@ class Learner:
         for _ in range(settings.epochs):
             for part, start in zip(parts, starts, strict=True):
                 self._optimise(part, start, tally)
+        tally.merge(self.ranks)
         return tally.report()
 
     def _optimise(self, batches: list[MicroBatch], starts: list[Tensor | None], tally: Tally) -> None:
-        if not batches:
+        # Processes without a batch still have a part in the sum of gradients.
+        if not any(self.ranks.gather(len(batches))):
             return
         self.optimizer.zero_grad(set_to_none=True)
         for batch, start in zip(batches, starts, strict=True):
             logprobs, entropy = self._forward(self.decoder, batch)
-            reference = None if self._reference is None else self._under(self._reference, batch)
+            reference = self._at_start(batch)
             losses = token_losses(batch, logprobs, self.loss, start=start, reference=reference, entropy=entropy)
             loss = (losses.loss * batch.share.to(losses.loss.dtype)).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             tally.add(batch, logprobs.detach(), entropy.detach(), losses)
+        self.ranks.sum_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if not torch.isfinite(norm):
             raise R3LBenchError(
@@ -110,7 +133,25 @@ class Learner:
                 "--optimiser.lr"
             )
         self.optimizer.step()
+        self._masters.write_back()
         tally.step(float(norm))
+
+    def _pack(self, terms: Sequence[Term], **cut: Any) -> list[MicroBatch]:
+        """Micro-batches whose shares are those of the terms of all processes."""
+        batches = list(pack(terms, self.loss, device=self.decoder.device, **cut))
+        if self.ranks.count == 1:
+            return batches
+        filled = [term.tokens for term in terms if term.tokens]
+        own = sum(filled) if self.loss.aggregate == "token-mean" else len(filled)
+        whole = max(1, sum(self.ranks.gather(own)))
+        return [replace(batch, share=batch.share * (own / whole)) for batch in batches]
+
+    def _at_start(self, batch: MicroBatch) -> Tensor | None:
+        """Log-probabilities under the starting policy, where they are wanted."""
+        if self._reference is None:
+            return None
+        with without(self._reference.model):
+            return self._under(self._reference, batch)
 
     @torch.no_grad()
     def _under(self, decoder: Decoder, batch: MicroBatch) -> Tensor:
@@ -118,17 +159,29 @@ class Learner:
 
     def _forward(self, decoder: Decoder, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Log-probability and entropy at every trained token, each [N]."""
-        reduced = self.settings.autocast == "bfloat16"
-        with torch.autocast(decoder.device.type, dtype=torch.bfloat16, enabled=reduced):
+        again = self.memory.gradient_checkpointing and torch.is_grad_enabled()
+        with self._reduced(decoder), recomputing(decoder.model) if again else nullcontext():
             # Rows are padded behind their end and attention is causal, so no mask is needed.
-            logits = decoder.logits(batch.input_ids, batch.rows, batch.columns - 1, use_cache=False)
+            states = decoder.states(batch.input_ids, batch.rows, batch.columns - 1, use_cache=False)
+        if not (chunk := self.memory.logprob_chunk):
+            return self._scores(decoder, states, batch.targets)
+        pairs = zip(torch.split(states, chunk), torch.split(batch.targets, chunk), strict=True)
+        parts = [checkpoint(self._scores, decoder, *pair, use_reentrant=False) for pair in pairs]
+        logprobs, entropies = zip(*parts, strict=True)
+        return torch.cat(logprobs), torch.cat(entropies)
+
+    def _scores(self, decoder: Decoder, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with self._reduced(decoder):
+            logits = decoder.head(states)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         log_softmax = torch.log_softmax(logits, dim=-1)
-        logprobs = log_softmax.gather(1, batch.targets[:, None]).squeeze(1)
-        if self.loss.entropy:
+        logprobs = log_softmax.gather(1, targets[:, None]).squeeze(1)
+        with torch.set_grad_enabled(bool(self.loss.entropy) and torch.is_grad_enabled()):
             return logprobs, -(log_softmax.exp() * log_softmax).sum(-1)
-        with torch.no_grad():
-            return logprobs, -(log_softmax.exp() * log_softmax).sum(-1)
+
+    def _reduced(self, decoder: Decoder) -> torch.autocast:
+        reduced = self.settings.autocast == "bfloat16"
+        return torch.autocast(decoder.device.type, dtype=torch.bfloat16, enabled=reduced)
 
 
 class Tally:
@@ -160,6 +213,15 @@ class Tally:
         }.items():
             self._sums[name] += float(values.double().sum())
         self._sums["model_tokens"] += batch.tokens
+
+    def merge(self, ranks: Ranks) -> None:
+        """Add what all processes have counted."""
+        told = ranks.gather((self._sums, self._ratio))
+        self._sums = defaultdict(float)
+        for sums, ratio in told:
+            self._ratio = max(self._ratio, ratio)
+            for name, value in sums.items():
+                self._sums[name] += value
 
     def step(self, norm: float) -> None:
         """Count an optimiser step with its gradient norm before clipping."""

@@ -23,7 +23,7 @@ def explored(groups: Sequence[Group], terms: Sequence[Sequence[Term]]) -> dict[s
         ``advantage_mean``, ``advantage_abs``, ``advantage_std``, ``advantage_min`` and ``advantage_max`` over terms,
         ``advantage_positive`` share of them; ``trained`` tokens of terms by label.
     """
-    return summary([facts_of(group, of) for group, of in zip(groups, terms, strict=True)])
+    return report_on([facts_of(group, of) for group, of in zip(groups, terms, strict=True)])
 
 
 def facts_of(group: Group, terms: Sequence[Term]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def facts_of(group: Group, terms: Sequence[Term]) -> dict[str, Any]:
     }
 
 
-def summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def report_on(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The report on groups of which these are the facts; see ``explored``."""
     bases, retries = (_joined(facts, name) for name in ("bases", "retries"))
     reflections, weights = (_joined(facts, name) for name in ("reflections", "weights"))

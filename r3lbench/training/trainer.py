@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from r3lbench.agent import Agent
@@ -15,9 +16,9 @@ from r3lbench.config import BudgetConfig, EvaluationConfig, PoolConfig, Reflecti
 from r3lbench.engines.engine import Sampling
 from r3lbench.engines.transformers import TransformersEngine
 from r3lbench.env import TextEnv
-from r3lbench.errors import R3LBenchError
+from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.policies.loading import Policy
-from r3lbench.recording import RunFolder
+from r3lbench.recording import RunFolder, group_json
 from r3lbench.reflection import Reflector
 from r3lbench.registry import REFLECTORS
 from r3lbench.rollout.evaluation import Score, evaluate, summary
@@ -25,10 +26,12 @@ from r3lbench.rollout.group import Group, Rollout
 from r3lbench.rollout.meter import EVALUATION, Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
+from r3lbench.scaling import MemoryConfig
 from r3lbench.tasks import Task, TaskPanel
 from r3lbench.training import checkpoint, schedule
 from r3lbench.training.learner import Learner, Optimiser
-from r3lbench.training.report import explored
+from r3lbench.training.ranks import Ranks
+from r3lbench.training.report import facts_of, report_on
 
 MOST_DRAWS = 10
 """A method may turn groups down; after this many times the wanted number the update goes on with what it has."""
@@ -85,6 +88,8 @@ class Trainer:
         optimiser: AdamW's settings.
         folder: Where the run is recorded.
         progress: Who is told.
+        memory: What is computed again or in parts.
+        ranks: The processes that share the work. All go through the same updates; the first one alone writes.
     """
 
     method: Baseline
@@ -95,13 +100,24 @@ class Trainer:
     optimiser: Optimiser
     folder: RunFolder
     progress: Progress
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    ranks: Ranks = field(default_factory=Ranks)
     update: int = 0
     cursor: int = 0
     seconds: float = 0.0
     meter: Meter = field(default_factory=Meter)
 
     def __post_init__(self) -> None:
-        """Build engine, learner and panels."""
+        """Build engine, learner and panels.
+
+        Raises:
+            BadConfig: The method learns from all groups at once, and they are spread over several processes.
+        """
+        if self.ranks.count > 1 and type(self.method).end_update is not Baseline.end_update:
+            raise BadConfig(
+                f"{type(self.method).__name__} learns from all groups of an update together, which several processes "
+                "do not share; run it in one"
+            )
         self.envs = EnvPool(self.make_env, **self.settings.pool.model_dump())
         with self.envs.borrow() as env:
             self.train_panel = env.panel(env.splits[0])
@@ -110,14 +126,17 @@ class Trainer:
         limit = self.settings.evaluation.tasks
         self.test_tasks = list(self.test_panel)[:limit]
         self.engine = TransformersEngine(self.policy.model, context_limit=self.policy.context_limit)
-        self.learner = Learner(self.policy.model, self.optimiser, self.method.loss)
+        self.learner = Learner(
+            self.policy.model, self.optimiser, self.method.loss, memory=self.memory, ranks=self.ranks
+        )
 
     # The loop
 
     def run(self) -> dict[str, Any]:
-        """Train until the budget is used up; returns the run's summary."""
-        if not checkpoint.list_checkpoints(self.folder.checkpoints):
-            self.folder.rewind({}, 0)
+        """Train until the budget is used up; returns the run's summary, or nothing where this process does not lead."""
+        if self._saved() is None:
+            if self.ranks.leads:
+                self.folder.rewind({}, 0)
             self._evaluate()
             self._save()
         while (stop := self._spent()) is None:
@@ -128,9 +147,9 @@ class Trainer:
                 self._evaluate()
             if self.update % self.settings.checkpoint_every == 0 or self._spent() is not None:
                 self._save()
-        if not any(line["update"] == self.update for line in self.folder.evaluations()):
+        if not self._told(any(line["update"] == self.update for line in self.folder.evaluations())):
             self._evaluate()
-        return self._result(stop)
+        return self._result(stop) if self.ranks.leads else {}
 
     def resume(self) -> None:
         """Go back to the last checkpoint; begin anew when there is none.
@@ -138,12 +157,13 @@ class Trainer:
         Raises:
             BadCheckpoint: The checkpoint is damaged.
         """
-        saved = checkpoint.list_checkpoints(self.folder.checkpoints)
-        if not saved:
+        saved = self._saved()
+        if saved is None:
             return
-        self.update, state = checkpoint.load(saved[-1], self.policy.model, self.learner.optimizer)
-        self.folder.rewind(state["offsets"], self.update)
-        checkpoint.sweep(self.folder.checkpoints)
+        self.update, state = checkpoint.load(saved, self.policy.model, self.learner.optimizer)
+        if self.ranks.leads:
+            self.folder.rewind(state["offsets"], self.update)
+            checkpoint.sweep(self.folder.checkpoints)
         self.cursor, self.seconds = int(state["cursor"]), float(state["seconds"])
         self.meter.load_json(state["meter"])
         self.method.load_state_dict(state["method"])
@@ -151,25 +171,34 @@ class Trainer:
 
     def _one_update(self) -> None:
         began = time.perf_counter()
-        groups = asyncio.run(self._explore())
+        before = self.meter.to_json()
+        kept = asyncio.run(self._explore())
         explored_at = time.perf_counter()
+        groups = [group for _, group in kept]
         terms = [self.method.credit(group) for group in groups]
         learned = self.learner.step([term for of in terms for term in of])
-        self.meter.add("train", trained_tokens=int(learned["model_tokens"]))
+        if self.ranks.leads:
+            self.meter.add("train", trained_tokens=int(learned["model_tokens"]))
         self.engine.weights_changed()
         self.method.end_update(groups)
         self.update += 1
+        told = [
+            (place, facts_of(group, of), group_json(group, of)) for (place, group), of in zip(kept, terms, strict=True)
+        ]
+        everyones = sorted((item for share in self.ranks.gather(told) for item in share), key=lambda item: item[0])
+        self._settle(before)
         learned_at = time.perf_counter()
-        self.seconds += learned_at - began
+        self.seconds += self._told(learned_at - began)
         metrics = {
             "update": self.update,
-            "tasks": [group.task.id for group in groups],
-            "explore": explored(groups, terms),
+            "tasks": [group["task"] for _, _, group in everyones],
+            "explore": report_on([facts for _, facts, _ in everyones]),
             "learn": learned,
             "cost": self.meter.to_json(),
         }
-        self.folder.append("metrics.jsonl", metrics)
-        self.folder.write_groups(self.update, groups, terms)
+        if self.ranks.leads:
+            self.folder.append("metrics.jsonl", metrics)
+            self.folder.write_groups(self.update, [group for _, _, group in everyones])
         timings = {
             "update": self.update,
             "explore": explored_at - began,
@@ -177,21 +206,26 @@ class Trainer:
             "record": time.perf_counter() - learned_at,
             "total": self.seconds,
         }
-        self.folder.append("timings.jsonl", timings)
+        if self.ranks.leads:
+            self.folder.append("timings.jsonl", timings)
         self.progress.updated(metrics, timings, self._progress())
 
-    async def _explore(self) -> list[Group]:
+    async def _explore(self) -> list[tuple[int, Group]]:
+        """The groups that this process has explored and keeps, each with its place among those of all processes."""
         rollout = self._rollout("attempt", self._sampling(self.settings.sampling.temperature))
-        kept: list[Group] = []
+        kept: list[tuple[int, Group]] = []
         drawn: Counter[str] = Counter()
-        wanted = self.settings.tasks_per_update
+        wanted, count = self.settings.tasks_per_update, 0
         for _ in range(MOST_DRAWS):
-            groups = [Group(task, self._key(task, drawn), rollout) for task in self._next_tasks(wanted - len(kept))]
-            await rollout.waves.gather(self.method.explore(group) for group in groups)
-            kept += [group for group in groups if self.method.keep(group)]
-            if len(kept) == wanted:
+            tasks = self._next_tasks(wanted - count)
+            keyed = [(drawn.total() + 1, task, self._key(task, drawn)) for task in tasks]
+            groups = [(place, Group(task, key, rollout)) for place, task, key in self.ranks.own(keyed)]
+            await rollout.waves.gather(self.method.explore(group) for _, group in groups)
+            kept += [(place, group) for place, group in groups if self.method.keep(group)]
+            count = sum(self.ranks.gather(len(kept)))
+            if count == wanted:
                 break
-        if not kept:
+        if not count:
             raise R3LBenchError(
                 f"{type(self.method).__name__} kept none of {MOST_DRAWS * wanted} groups: there is no signal to learn "
                 "from; start from another policy"
@@ -237,15 +271,17 @@ class Trainer:
             temperature = self.settings.evaluation.temperature if mode == "sampled" else 0.0
             # Truncation belongs to exploring; evaluation samples the policy as it is.
             rollout = self._rollout(EVALUATION, Sampling(temperature=temperature))
-            tick = self.progress.evaluating(self.update, mode, len(self.test_tasks))
-            scores = asyncio.run(evaluate(rollout, self.test_tasks, mode, done=tick))
+            tasks = self.ranks.own(self.test_tasks)
+            tick = self.progress.evaluating(self.update, mode, len(tasks))
+            before = self.meter.to_json()
+            scores = asyncio.run(evaluate(rollout, tasks, mode, done=tick))
             self.engine.forget()
-            self._record(mode, scores)
-            self.progress.evaluated(self.update, mode, summary(scores))
-
-    def _record(self, mode: str, scores: Sequence[Score]) -> None:
-        for score in scores:
-            self.folder.append("evaluation.jsonl", {"update": self.update, "mode": mode, **score.to_json()})
+            lines = self.ranks.merge(self.ranks.gather([score.to_json() for score in scores]))
+            self._settle(before)
+            if self.ranks.leads:
+                for line in lines:
+                    self.folder.append("evaluation.jsonl", {"update": self.update, "mode": mode, **line})
+            self.progress.evaluated(self.update, mode, summary([_score_of(line) for line in lines]))
 
     def _result(self, stop: str) -> dict[str, Any]:
         lines = self.folder.evaluations()
@@ -272,6 +308,25 @@ class Trainer:
     def _spent(self) -> str | None:
         return schedule.exhausted(self._shares())
 
+    def _settle(self, before: dict[str, dict[str, int]]) -> None:
+        """Count what all processes have spent since their meters were equal."""
+        if self.ranks.count == 1:
+            return
+        spent = self.ranks.gather(self.meter.to_json())
+        self.meter.load_json(before)
+        for of in spent:
+            for purpose, amounts in of.items():
+                earlier = before.get(purpose, {})
+                self.meter.add(purpose, **{name: amount - earlier.get(name, 0) for name, amount in amounts.items()})
+
+    def _told(self, value: Any) -> Any:
+        """What the leading process says."""
+        return self.ranks.gather(value)[0]
+
+    def _saved(self) -> Path | None:
+        saved = self._told([str(path) for path in checkpoint.list_checkpoints(self.folder.checkpoints)][-1:])
+        return Path(saved[0]) if saved else None
+
     def _save(self) -> None:
         state = {
             "cursor": self.cursor,
@@ -280,7 +335,10 @@ class Trainer:
             "method": self.method.state_dict(),
             "offsets": self.folder.offsets(),
         }
-        checkpoint.save(self.folder.checkpoints, self.update, self.policy.model, self.learner.optimizer, state)
+        if self.ranks.leads:
+            checkpoint.save(self.folder.checkpoints, self.update, self.policy.model, self.learner.optimizer, state)
+        # No process goes on before the checkpoint stands.
+        self.ranks.gather(None)
 
     @property
     def panels(self) -> dict[str, TaskPanel]:

@@ -1,0 +1,131 @@
+"""Two processes, one run: what is recorded and learned is what one process records and learns."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from r3lbench.errors import MissingExtra
+from r3lbench.training.ranks import Ranks
+
+pytest.importorskip("accelerate")
+
+FLAGS = (
+    *("--env", "toy", "--method.group-size", "3", "--evaluation.tasks", "3", "--budget.updates", "2", "--threads", "1"),
+    *("--tasks-per-update", "3", "--checkpoint-every", "1", "--optimiser.lr", "0.01", "--quiet"),
+)
+
+
+def test_shares_put_together_are_the_whole() -> None:
+    for count in (1, 2, 3, 7):
+        ranks = [Ranks(rank, count) for rank in range(count)]
+        assert ranks[0].merge([rank.own(range(5)) for rank in ranks]) == list(range(5))
+
+
+def test_a_process_by_itself_leads_and_exchanges_nothing() -> None:
+    alone = Ranks.join("cpu")
+    assert (alone.rank, alone.count, alone.leads) == (0, 1, True)
+    assert alone.gather({"a": 1}) == [{"a": 1}]
+
+
+def test_several_processes_need_accelerate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'r3lbench\[accelerate\]'"):
+        Ranks.join("cpu")
+
+
+def launch(processes: int, python_path: str, *flags: object) -> subprocess.CompletedProcess[str]:
+    """Not judged by its exit status: gloo now and then aborts as the interpreter ends (PyTorch 2.13)."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "r3lbench.run", *map(str, flags)]
+    environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def runs(toy_policy: Path, python_path: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same run in one process and in two."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for processes in (1, 2):
+        out = folder / str(processes)
+        done = launch(processes, python_path, *FLAGS, "--method", "grpo", "--policy", toy_policy, "--out", out)
+        assert (out / "result.json").is_file(), done.stderr[-3000:]
+    return {processes: folder / str(processes) for processes in (1, 2)}
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def close(one: Any, other: Any, where: str = "") -> None:
+    """Equal, but for rounding of numbers."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            close(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, float):
+        assert other == pytest.approx(one, rel=1e-4, abs=1e-6), where
+    else:
+        assert one == other, where
+
+
+@pytest.mark.slow
+def test_two_processes_learn_and_record_what_one_does(runs: dict[int, Path]) -> None:
+    for name in ("metrics.jsonl", "evaluation.jsonl"):
+        one, two = (lines(runs[processes] / name) for processes in (1, 2))
+        assert len(one) == len(two)
+        for line, other in zip(one, two, strict=True):
+            for of in (line, other):
+                # Prompts that groups have in common are computed once by each process.
+                for amounts in of.get("cost", {}).values():
+                    amounts.pop("prefilled_tokens", None), amounts.pop("reused_tokens", None)
+                # What rows have in common is shared within a process.
+                for counted in ("model_tokens", "model_tokens_unshared"):
+                    of.get("learn", {}).pop(counted, None)
+                of.get("cost", {}).pop("train", None)
+            close(line, other, name)
+    # After one step AdamW's first moments are the gradients, times 0.1. Where those are nothing but rounding, its steps
+    # are as large as anywhere: so weights are compared where there is a gradient.
+    moments, weights = (
+        [load_file(runs[processes] / "checkpoints" / "u000001" / f"{kind}.safetensors") for processes in (1, 2)]
+        for kind in ("optimiser", "model")
+    )
+    for name, weight in weights[0].items():
+        gradient, other = (of[f"exp_avg:{name}"] for of in moments)
+        assert torch.allclose(gradient, other, rtol=1e-4, atol=1e-8)
+        steep = gradient.abs() > 1e-5
+        assert torch.allclose(weight[steep], weights[1][name][steep], atol=1e-5)
+    assert any((of.abs() > 1e-5).any() for name, of in moments[0].items() if name.startswith("exp_avg:"))
+    assert (runs[2] / "trees" / "u000002.jsonl.gz").is_file() and (runs[2] / "SHA256SUMS").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_two_stopped(runs: dict[int, Path], python_path: str, tmp_path: Path) -> None:
+    shutil.copytree(runs[2], tmp_path / "run")
+    for name in ("result.json", "SHA256SUMS"):
+        (tmp_path / "run" / name).unlink()
+    for name in ("policy", "checkpoints/u000002"):
+        shutil.rmtree(tmp_path / "run" / name)
+    done = launch(2, python_path, "--resume", tmp_path / "run", "--quiet")
+    assert (tmp_path / "run" / "result.json").is_file(), done.stderr[-3000:]
+    for name in ("metrics.jsonl", "evaluation.jsonl", "policy/model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (runs[2] / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_method_that_learns_from_all_groups_at_once_is_refused(
+    toy_policy: Path, python_path: str, tmp_path: Path
+) -> None:
+    done = launch(2, python_path, *FLAGS, "--method", "erl", "--policy", toy_policy, "--out", tmp_path / "run")
+    assert "which several processes do not share; run it in one" in done.stderr
+    assert not (tmp_path / "run").exists()
