@@ -93,6 +93,7 @@ def test_the_headline_answers_who_won_by_how_much_at_what_cost_and_whether_it_ca
     assert said.gain.startswith("+0.375 [") and " against grpo" in said.gain
     assert said.gain.endswith("not separable") == (not row.against["score"].separable)
     assert said.costs[:2] == ["120 env steps (×1.00)", "1,700 generated tokens (×1.00)"]
+    assert said.beside == "grpo"
     assert said.scale == "warm start 0.000, random (floor) 0.125, oracle (ceiling) 1.000"
     assert said.setting == "2 seeds, 4 tasks" and said.caution == ""
     text = " ".join(reported(runs).text.split())
@@ -125,7 +126,7 @@ def test_a_reference_that_is_ahead_is_held_against_the_next_method(runs: Path) -
     said = words(section)
     assert said is not None and said.best == "r3l" and said.gain.startswith("+0.375 [")
     assert " against grpo, the next" in said.gain
-    assert said.costs[0] == "120 env steps", "the reference's costs are held against nothing"
+    assert (said.costs[0], said.beside) == ("120 env steps", ""), "the reference's costs are held against nothing"
 
 
 def test_an_ablation_that_ends_higher_is_mentioned_and_does_not_win(runs: Path) -> None:
@@ -403,10 +404,11 @@ def test_tokens_are_the_text_cut_into_pieces(tmp_path: Path) -> None:
 
 
 def test_groups_with_something_to_see_are_shown_first_and_no_more_than_there_is_room_for(runs: Path) -> None:
-    plain, retried = lines_of(by_grpo(), by_r3l())
+    plain, retried, vain = lines_of(by_grpo(), by_r3l(), by_r3l())
+    vain["attempts"][2]["return"] = vain["attempts"][0]["return"]
     for seed in (0, 1):
         for update in (1, 2, 3, 4, 5):
-            plant(runs / f"r3l-s{seed}", update, [plain, retried])
+            plant(runs / f"r3l-s{seed}", update, [plain, vain, retried])
     sections_of = shown_of(runs)
     shown = collect(sections_of, Choice(None, 1, 10_000))
     assert [(one.about["seed"], one.about["update"]) for one in shown.groups] == [
@@ -417,15 +419,11 @@ def test_groups_with_something_to_see_are_shown_first_and_no_more_than_there_is_
         (1, 3),
         (1, 5),
     ]
-    assert {one.about["retries"] for one in shown.groups} == {1}
+    assert {(one.about["retries"], one.about["mended"]) for one in shown.groups} == {(1, 1)}
     assert shown.notes == ["4 runs recorded, or published, without trees"]
-    both = collect(sections_of, Choice((2, 9), 2, 10_000))
-    assert [(one.about["seed"], one.about["update"], one.about["retries"]) for one in both.groups] == [
-        (0, 2, 1),
-        (0, 2, 0),
-        (1, 2, 1),
-        (1, 2, 0),
-    ]
+    every = collect(sections_of, Choice((2, 9), 3, 10_000))
+    told = [(one.about["seed"], one.about["update"], one.about["retries"], one.about["mended"]) for one in every.groups]
+    assert told == [(seed, 2, retries, mended) for seed in (0, 1) for retries, mended in ((1, 1), (1, None), (0, None))]
     steps = shown.groups[0].about["steps"]
     few = collect(sections_of, Choice((2,), 2, 2 * steps))
     assert [(one.about["seed"], one.about["retries"]) for one in few.groups] == [(0, 1), (1, 1)], (

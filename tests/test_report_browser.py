@@ -46,8 +46,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("plotly", reason="a report's charts need plotly")
     folder = tmp_path_factory.mktemp("report")
     runs = comparison(folder / "runs")
-    plant(runs / "r3l-s0", 1, lines_of(by_r3l()))
-    plant(runs / "r3l-s1", 1, [long_group(40, MANY // 40)])
+    plant(runs / "r3l-s0", 1, [long_group(40, MANY // 40)])
+    plant(runs / "r3l-s1", 1, lines_of(by_r3l()))
     file = folder / "report.html"
     assert main([str(runs), "--out", str(file), "--steps", str(MANY + 100), "--quiet"]) == 0
     return file
@@ -72,7 +72,7 @@ def page(chromium: Browser, report: Path) -> Iterator[Browser]:
     assert asked == {report.resolve().as_uri()}
 
 
-def show_branches(page: Browser, group: int = 0) -> None:
+def show_branches(page: Browser, group: int = 1) -> None:
     page.value(
         f"document.getElementById('branches').scrollIntoView({{behavior: 'instant'}}); report.viewer.show({group}), 0"
     )
@@ -81,11 +81,11 @@ def show_branches(page: Browser, group: int = 0) -> None:
 
 def test_ten_thousand_steps_open_without_being_read(page: Browser) -> None:
     # What takes time is counted: parsed groups, elements made, figures drawn, and the library, which is large.
-    assert json.loads(page.value("document.getElementById('group-1').textContent"))["states"][MANY][0] == MANY - 1
+    assert json.loads(page.value("document.getElementById('group-0').textContent"))["states"][MANY][0] == MANY - 1
     assert page.value("document.querySelectorAll('*').length") < 700
     assert page.value("report.charts.drawn.size") == 0 and page.value("window.Plotly === undefined")
     assert page.value("document.getElementById('viewer').children.length") == 0
-    show_branches(page, 1)
+    show_branches(page, 0)
     assert page.value("document.querySelectorAll('[role=treeitem]').length") == 40
     assert page.value("document.querySelectorAll('#viewer .card').length") < 200, (
         "steps are made when they are scrolled to"
@@ -139,6 +139,34 @@ def test_tables_are_sorted_from_the_keyboard(page: Browser) -> None:
     page.value(f"{table}.querySelectorAll('thead button')[5].focus()")
     page.press("Enter")
     assert page.value(names)[:2] == ["r3l", "r3l w/o credit"], "empty cells come last"
+
+
+def test_curves_are_drawn_together_or_one_by_one_and_as_wide_as_there_is_room(page: Browser) -> None:
+    page.value("dispatchEvent(new Event('beforeprint'))")
+    chart = "document.querySelector('[data-figure=curves] .chart')"
+    assert page.value(f"{chart}.querySelectorAll('.cartesianlayer .subplot').length") == 1
+    page.value("document.querySelector('[data-choice=apart]').click()")
+    # A panel each for R3L and GRPO: a band and a line of its own, and the other's line.
+    assert page.value(f"{chart}.querySelectorAll('.cartesianlayer .subplot').length") == 2
+    assert page.value(f"{chart}.querySelectorAll('.scatterlayer .trace').length") == 6
+    wide = page.value(f"{chart}.querySelector('.main-svg').clientWidth")
+    page.resize(700, 900)
+    page.wait(f"{chart}.querySelector('.main-svg').clientWidth < {wide}")
+    assert page.value(f"{chart}.querySelector('.main-svg').clientWidth === {chart}.clientWidth")
+
+
+def test_branches_open_where_a_retry_from_within_helped(page: Browser) -> None:
+    page.value("document.getElementById('branches').scrollIntoView({behavior: 'instant'})")
+    page.wait("document.querySelectorAll('#viewer .card').length > 0")
+    assert page.value("document.querySelectorAll('[role=treeitem]').length") == 3, "the second group, not the first"
+    assert page.value("[...document.querySelectorAll('#viewer .shared')].map(note => note.textContent)") == [
+        "step 0 as in a0"
+    ]
+    assert page.value("document.querySelector('#viewer .leaves').textContent") == "r0 leaves here"
+    page.value("document.getElementById('previous').click()")
+    assert page.value("document.querySelectorAll('[role=treeitem]').length") == 40
+    page.value("document.querySelector('[data-branches]').click()")
+    assert page.value("document.querySelectorAll('[role=treeitem]').length") == 3
 
 
 def test_branches_are_walked_with_the_arrows(page: Browser) -> None:

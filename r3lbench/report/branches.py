@@ -79,8 +79,7 @@ class Choice:
 
     Attributes:
         updates: Of every run; None for the first, the middle and the last that are recorded.
-        groups: Of every update; those with retries and with different returns come first, otherwise the run's order
-            decides.
+        groups: Of every update; those with a retry that helped come first, then those with any.
         steps: Most steps altogether.
     """
 
@@ -170,16 +169,23 @@ def _updates(folder: RunFolder, choice: Choice) -> list[int]:
 
 
 def _first(folder: RunFolder, update: int, count: int) -> list[ToldGroup]:
-    """An update's groups: those with retries before others, then those whose attempts came to different returns."""
+    """An update's groups: those with a retry that helped first, then with any, then with different returns."""
     file = folder.path / "trees" / f"u{update:06d}.jsonl.gz"
     groups = [read_group(line, f"{file}, line {number}") for number, line in enumerate(read_lines(file), start=1)]
     return sorted(groups, key=_dullness)[:count]
 
 
-def _dullness(group: ToldGroup) -> int:
-    """How little there is to see: nothing was retried, everything came to the same."""
-    unretried = all(attempt.base is None for attempt in group.attempts)
-    return 2 * unretried + (len({attempt.ret for attempt in group.attempts}) == 1)
+def _dullness(group: ToldGroup) -> tuple[bool, ...]:
+    """What there is not to see."""
+    retried = any(attempt.base is not None for attempt in group.attempts)
+    return _mended(group) is None, not retried, len({attempt.ret for attempt in group.attempts}) == 1
+
+
+def _mended(group: ToldGroup) -> int | None:
+    """The latest step from which a retry beat the attempt that it left; None where none did."""
+    returns = {attempt.key: attempt.ret for attempt in group.attempts}
+    better = [attempt for attempt in group.attempts if attempt.base is not None and attempt.ret > returns[attempt.base]]
+    return max((attempt.pivot for attempt in better), default=None)
 
 
 def read_group(line: bytes, place: str) -> ToldGroup:
@@ -213,6 +219,7 @@ def _about(section: Section, contender: Contender, run: Record, update: int, gro
         "attempts": len(group.attempts) - retries,
         "retries": retries,
         "solved": sum(attempt.success for attempt in group.attempts),
+        "mended": _mended(group),
         "steps": group.steps,
     }
 

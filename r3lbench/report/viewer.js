@@ -10,6 +10,7 @@ report.viewer = (() => {
   const STEPS_AT_ONCE = 40;
   const LONGEST = 600;
   const DIVIDED = 80;
+  const SPECIAL = /^<\|[^|>]*\|>$/;
   let shown = -1;
 
   function make(tag, className, ...children) {
@@ -20,6 +21,7 @@ report.viewer = (() => {
   }
   const signed = (value) => (value > 0 ? "+" : "") + +value.toFixed(3);
   const plain = (value) => String(+value.toFixed(3));
+  const last = (attempt) => attempt.name.split("/").pop();
 
   // A recorded group, with what follows from it
 
@@ -115,7 +117,7 @@ report.viewer = (() => {
     list.setAttribute("aria-label", "Attempts and their retries");
     const longest = Math.max(1, ...group.attempts.map((attempt) => attempt.states.length - 1));
     const items = group.order.map((attempt) => {
-      const name = make("span", "name", attempt.name.split("/").pop());
+      const name = make("span", "name", last(attempt));
       name.style.paddingLeft = `${attempt.depth}rem`;
       const item = make("div", "", name, bar(group, attempt, longest), outcome(attempt));
       item.setAttribute("role", "treeitem");
@@ -162,7 +164,7 @@ report.viewer = (() => {
     const said = make("div", "said");
     const tokens = group.tokens[node];
     for (const piece of tokens || [otherwise]) {
-      const token = said.appendChild(make("span", "token", piece));
+      const token = said.appendChild(make("span", SPECIAL.test(piece) ? "token special" : "token", piece));
       shade(token, group, node);
     }
     return make("div", "", said, make("div", "worth", worth(group, node)));
@@ -181,7 +183,7 @@ report.viewer = (() => {
     const card = make("article", valid ? "card" : "card invalid");
     card.setAttribute("aria-label", `${attempt.name}, step ${at}`);
     const notes = [reward ? `reward ${signed(reward)}` : "", valid ? "" : "not understood"].filter(Boolean).join(", ");
-    card.append(make("h4", "", make("span", "", `step ${at}`), make("span", valid ? "" : "wrong", notes)));
+    card.append(make("h4", "", make("span", "", `step ${at}`, make("small", "", last(attempt))), make("span", valid ? "" : "wrong", notes)));
     card.append(spoken(group, node, action));
     const said = (group.tokens[node] || [action]).join("").replace(/<\|[^|>]*\|>/g, "").trim();
     if (said !== action.trim()) card.append(make("div", "acted", make("span", "tag", "action "), long(action, "inline")));
@@ -190,7 +192,8 @@ report.viewer = (() => {
   }
   function reflection(group, look, told) {
     const card = make("article", look && !look.valid ? "card reflection invalid" : "card reflection");
-    const title = look && look.pivot !== null ? `reflection: go back to step ${look.pivot}` : "reflection";
+    const back = look?.pivot ? `go back to step ${look.pivot}` : "start over";
+    const title = look && look.pivot !== null ? `reflection: ${back}` : "reflection";
     const verdict = look ? (look.valid ? look.outcome.replaceAll("_", " ") : `could not be read: ${look.problem}`) : "";
     card.append(make("h4", "", make("span", "", look ? title : "retry without a reflection of its own"), make("span", look && !look.valid ? "wrong" : "", verdict)));
     if (look) {
@@ -201,11 +204,19 @@ report.viewer = (() => {
     card.setAttribute("aria-label", title);
     return card;
   }
+  function shared(group, attempt, column) {
+    const steps = attempt.from === 1 ? "step 0" : `steps 0 to ${attempt.from - 1}`;
+    const note = make("div", "shared", make("span", "", `${steps} as in ${last(group.attempts[attempt.base])}`));
+    note.style.gridRow = `${rowOf(0)} / ${rowOf(attempt.from) - 1}`;
+    note.style.gridColumn = column + 1;
+    return note;
+  }
   function leaf(group, attempt) {
     const { feedback, rubrics } = group.leaves[attempt.leaf];
     const card = make("article", "card leaf");
     card.setAttribute("aria-label", `${attempt.name}, how it ended`);
-    card.append(make("h4", "", make("span", attempt.success ? "solved" : "failed", attempt.success ? "✓ solved" : "not solved"), make("span", "", attempt.ended)));
+    const end = make("span", attempt.success ? "solved" : "failed", attempt.success ? "✓ solved" : "not solved", make("small", "", last(attempt)));
+    card.append(make("h4", "", end, make("span", "", attempt.ended)));
     const facts = make("dl");
     for (const [name, value] of [["return", plain(attempt.return)], ["score", plain(attempt.score)]]) {
       facts.append(make("dt", "", name), make("dd", "", value));
@@ -233,7 +244,7 @@ report.viewer = (() => {
     const grid = region.appendChild(make("div", "grid"));
     grid.style.gridTemplateColumns = `repeat(${members.length}, minmax(min(17rem, 78vw), 1fr))`;
     members.forEach((attempt, at) => {
-      const head = grid.appendChild(make("div", attempt === chosen ? "column-head chosen" : "column-head", make("strong", "", attempt.name.split("/").pop()), " ", outcome(attempt)));
+      const head = grid.appendChild(make("div", attempt === chosen ? "column-head chosen" : "column-head", make("strong", "", last(attempt)), " ", outcome(attempt)));
       head.style.gridRow = 1;
       head.style.gridColumn = at + 1;
     });
@@ -246,16 +257,17 @@ report.viewer = (() => {
         for (let at = Math.max(done, attempt.from); at < until && at < steps; at++) {
           if (at === attempt.from && attempt.base !== null) {
             grid.append(place(reflection(group, attempt.look, attempt.told), rowOf(at) - 1, column + 1));
+            if (at > 0) grid.append(shared(group, attempt, column));
           }
           grid.append(place(step(group, attempt, at), rowOf(at), column + 1));
         }
-        attempt.retries.filter((retry) => retry.from >= done && retry.from < until).slice(0, 1).forEach((retry) => {
-          const same = attempt.retries.filter((other) => other.from === retry.from).map((other) => other.name.split(/[./]/).pop());
-          const note = make("div", "leaves", `${same.join(", ")} ${same.length > 1 ? "leave" : "leaves"} here`);
-          note.style.gridRow = rowOf(retry.from) - 1;
+        for (const from of new Set(attempt.retries.map((retry) => retry.from).filter((from) => from >= done && from < until))) {
+          const leaving = attempt.retries.filter((retry) => retry.from === from).map((retry) => retry.name.split(/[./]/).pop());
+          const note = make("div", "leaves", `${leaving.join(", ")} ${leaving.length > 1 ? "leave" : "leaves"} here`);
+          note.style.gridRow = rowOf(from) - 1;
           note.style.gridColumn = column + 1;
           grid.append(note);
-        });
+        }
         if (steps >= done && steps < until) {
           grid.append(place(leaf(group, attempt), rowOf(steps), column + 1));
           const used = new Set(attempt.retries.map((retry) => retry.look));
@@ -302,7 +314,7 @@ report.viewer = (() => {
     const side = make("div");
     const { list, select } = tree(group, (attempt) => side.replaceChildren(columns(group, attempt)));
     const masked = make("i", "masked");
-    const legend = make("p", "scale", signed(-group.most), make("i"), signed(group.most), " weight in training ", masked, " not trained");
+    const legend = make("p", "scale", make("span", "", "weight in training ", signed(-group.most), make("i"), signed(group.most)), make("span", "", masked, "not trained"));
     const head = make("div", "about", make("h3", "", `${about.task}${group.type ? `, ${group.type}` : ""}`), legend);
     viewer.replaceChildren(head, long(group.states[0][2], "task"), list, side);
     const helped = (attempt) => attempt.retries.some((retry) => retry.return > attempt.return);
@@ -333,16 +345,23 @@ report.viewer = (() => {
     document.getElementById("next").disabled = shown === groups.length - 1;
   }
 
+  // Where a retry from within an attempt helped there is most to see, then where one from its start did.
+  function telling(test) {
+    const worth = ({ mended }) => (mended === null ? 0 : mended > 0 ? 2 : 1);
+    const indexes = groups.map((_, index) => index).filter((index) => test(groups[index]));
+    return indexes.reduce((best, index) => (worth(groups[index]) > worth(groups[best]) ? index : best));
+  }
+
   for (const pick of Object.values(picks)) pick.addEventListener("change", () => show(Number(pick.value)));
   document.getElementById("previous").addEventListener("click", () => show(shown - 1));
   document.getElementById("next").addEventListener("click", () => show(shown + 1));
   for (const link of document.querySelectorAll("[data-branches]")) {
-    link.addEventListener("click", () => show(groups.findIndex((of) => of.section === link.dataset.branches)));
+    link.addEventListener("click", () => show(telling((of) => of.section === link.dataset.branches)));
   }
   new IntersectionObserver((seen, watch) => {
     if (!seen.some((entry) => entry.isIntersecting)) return;
     watch.disconnect();
-    if (shown < 0) show(0);
+    if (shown < 0) show(telling(() => true));
   }, { rootMargin: "300px" }).observe(viewer);
 
   return { show };

@@ -23,7 +23,8 @@ class Words:
         value: What it came to, with its interval.
         scale: Where training began, floor and ceiling; may be empty.
         gain: Its difference to the reference, or of the next to it; empty where there is none.
-        costs: Of a run of it, beside the reference's.
+        costs: Of a run of it.
+        beside: Whose costs they are a multiple of, in brackets; empty where nobody's.
         setting: Seeds and tasks.
         caution: What else one should know; may be empty.
     """
@@ -34,6 +35,7 @@ class Words:
     scale: str
     gain: str
     costs: Sequence[str]
+    beside: str
     setting: str
     caution: str
 
@@ -44,6 +46,7 @@ def words(section: Section) -> Words | None:
     if headline is None:
         return None
     row, measure, seeds = headline.best.row, section.measure, section.seeds
+    beside = section.reference if section.reference is not row else None
     of_seeds = many(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[1]} seeds"
     cautions = [f"{name}, an ablation, ends higher still." for name in headline.higher[:1]]
     cautions += ["With one seed, intervals speak of the choice of tasks only."] if seeds[0] == 1 else []
@@ -53,7 +56,8 @@ def words(section: Section) -> Words | None:
         value=interval(row.values[measure], measure),
         scale=", ".join(f"{_called(of)} {short(of.values[measure].value, measure)}" for of in section.marks),
         gain=gain(section, headline),
-        costs=costs(row, section.reference),
+        costs=costs(row, beside),
+        beside="" if beside is None else beside.name,
         setting=f"{of_seeds}, {many(section.group.tasks, 'task')}",
         caution=" ".join(cautions),
     )
@@ -93,15 +97,15 @@ def gain(section: Section, headline: Headline) -> str:
     return difference(turned, measure, f"against {name}, the next")
 
 
-def costs(row: Row, reference: Row | None) -> list[str]:
-    """What a run cost, and how many times as much as one of the reference."""
-    own, theirs = row.cost or {}, (reference.cost if reference is not None else None) or {}
-    told = []
-    for name in COSTS:
-        if name in own:
-            beside = "" if reference is row or not theirs.get(name) else f" (×{own[name] / theirs[name]:.2f})"
-            told.append(f"{count(own[name])} {name.replace('_', ' ')}{beside}")
-    return told
+def costs(row: Row, beside: Row | None) -> list[str]:
+    """What a run cost, and how many times as much as one of another row."""
+    own, theirs = row.cost or {}, (beside.cost if beside is not None else None) or {}
+    return [
+        f"{count(own[name])} {name.replace('_', ' ')}"
+        + (f" (×{own[name] / theirs[name]:.2f})" if theirs.get(name) else "")
+        for name in COSTS
+        if name in own
+    ]
 
 
 def missing(section: Section) -> dict[str, str]:
