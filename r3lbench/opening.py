@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import r3lbench
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
 from r3lbench.baseline import Baseline
@@ -130,7 +131,10 @@ def read(folder: RunFolder, checks: Mapping[str, Check]) -> Record | None:
         except (UnknownName, MissingExtra) as error:
             why = str(error)
         except R3LBenchError as error:
-            of.differ("manifest.json config", str(error))
+            if manifest.r3lbench == r3lbench.__version__:
+                of.differ("manifest.json config", str(error))
+            else:
+                why = f"made by r3lbench {manifest.r3lbench}, whose settings are not those of this version: {error}"
     if manifest is None or result is None or made is None:
         for name in set(checks) - {"seal"}:
             checks[name].cannot = why or "manifest.json or result.json cannot be read"

@@ -197,6 +197,16 @@ def test_a_record_of_an_earlier_version_is_not_verified_and_no_error(
     assert not (folder / VERIFICATION).exists() and verdict_on(RunFolder(folder)) is Verdict.OPEN
 
 
+def test_settings_of_another_version_are_no_difference(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copy("floor")
+    change(folder, "manifest.json", lambda of: of[0]["config"].update(speed=1))
+    assert main([str(folder)]) == 1
+    assert "manifest.json config: manifest.json: unknown setting 'speed'" in capsys.readouterr().out
+    change(folder, "manifest.json", lambda of: of[0].update(r3lbench="0.0.1"))
+    assert main([str(folder)]) == 3
+    assert "made by r3lbench 0.0.1, whose settings are not those of this version" in capsys.readouterr().out
+
+
 def test_a_run_under_way_is_not_verified(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copy("run")
     (folder / "result.json").unlink()
