@@ -27,6 +27,7 @@ Everything is computed for any number of tables at once: leading axes are kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,38 @@ def mean_squares(tables: ArrayLike) -> MeanSquares:
         freedom,
         seeds * tasks,
     )
+
+
+def together(tables: Sequence[Array]) -> MeanSquares:
+    """The mean squares of the mean of several tables' means, e.g. of environments: the same seeds, other tasks.
+
+    Seeds are paired: what counts is how far their means over all tables differ, whatever a good seed here says of the
+    same seed there. Tasks belong to a table each, and their variances add up. In units of one cell a seed, so that
+    those of a single table are ``mean_squares`` by the number of its tasks.
+
+    Args:
+        tables: Each of shape (seeds, tasks); as many seeds in all.
+    """
+    seeds = len(tables[0])
+    each = [mean_squares(table) for table in tables]
+    scales = np.array([1 / (table.shape[1] * len(tables) ** 2) for table in tables])
+    parts = [np.array([of.tasks for of in each]) * scales, np.array([of.rest for of in each]) * scales]
+    degrees_of = [np.array([of.freedom[place] for of in each]) for place in (1, 2)]
+    of_tasks, of_rest = (satterthwaite(part, known) for part, known in zip(parts, degrees_of, strict=True))
+    means = np.mean([table.mean(1) for table in tables], axis=0)
+    return MeanSquares(
+        np.asarray(means.var(ddof=1) if seeds > 1 else 0.0),
+        np.asarray(parts[0].sum()),
+        np.asarray(parts[1].sum()),
+        (each[0].freedom[0], of_tasks, of_rest),
+        seeds,
+    )
+
+
+def satterthwaite(variances: Array, freedom: Array) -> float:
+    """Degrees of freedom of the sum of independent variances that are known with such ones, shape (k,) each."""
+    uncertain = (variances**2 / freedom).sum()
+    return float(variances.sum() ** 2 / uncertain if uncertain > 0 else freedom.sum())
 
 
 def spread(squares: MeanSquares) -> Spread:

@@ -23,7 +23,8 @@ from r3lbench.recording import RunFolder
 from r3lbench.registry import unknown
 from r3lbench.results import Manifest, read, run_folders, validated
 from r3lbench.rollout.meter import EVALUATION
-from r3lbench.standings import COSTS, called, in_words
+from r3lbench.settings import called, in_words
+from r3lbench.standings import COSTS
 from r3lbench.tasks import parse_task_id
 
 if TYPE_CHECKING:

@@ -131,6 +131,10 @@ class RunFolder:
         """One dictionary per evaluated task."""
         return list(self._lines("evaluation.jsonl"))
 
+    def improvements(self) -> list[dict[str, Any]]:
+        """One dictionary per task and round of self-improvement after the first attempts."""
+        return list(self._lines("improvement.jsonl"))
+
     def timings(self) -> list[dict[str, Any]]:
         """One dictionary per update."""
         return list(self._lines("timings.jsonl"))

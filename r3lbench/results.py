@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from r3lbench.errors import BadCheckpoint, BadData, UnknownName
 from r3lbench.recording import RunFolder
+from r3lbench.rollout.meter import EVALUATION
 from r3lbench.tasks import parse_task_id
 from r3lbench.verdict import Verdict, verdict_on
 
@@ -75,25 +76,76 @@ class Result(_Read):
     """Of exploring and learning."""
     cost: dict[str, dict[str, int]]
     """Counts by purpose, see ``rollout.meter``."""
-    evaluation: dict[str, dict[str, dict[str, float]]]
+    evaluation: dict[Literal["before", "after"], dict[str, dict[str, float]]]
     """Means by time (``WARM_START``, ``TRAINED``), mode and measure."""
+    improvement: Improvement | None = None
+    """Rounds of self-improvement after the first attempts, where there were any."""
+
+
+class Improvement(_Read):
+    """Test-time self-improvement, as a result sums it up."""
+
+    sees: tuple[str, ...]
+    """What the reflector was given beyond observations."""
+    rounds: dict[str, list[_Round]]
+    """By mode; round 0 are the first attempts."""
+
+
+class _Round(_Read):
+    success: float
+    score: float
+    cost: dict[str, dict[str, int]]
+    """Counts of this round alone, by purpose."""
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """Counts over all purposes."""
+        totals: Counter[str] = Counter()
+        for counts in self.cost.values():
+            totals.update(counts)
+        return dict(totals)
 
 
 class _Line(_Read):
-    update: int
+    update: int = 0
+    round: int = 0
     mode: str
     task: str
     success: bool
     score: float = Field(ge=0, le=1)
+    steps: int = 0
 
 
 class _Update(_Read):
+    update: int
     explore: dict[str, Any] = {}
     learn: dict[str, Any] = {}
+    cost: dict[str, dict[str, int]] = {}
+
+
+class _Timing(_Read):
+    update: int
+    explore: float = 0.0
+    learn: float = 0.0
 
 
 Panel = Mapping[str, Sequence[float]]
 """By measure: one number a task, in the order of the tasks, episodes averaged."""
+Episodes = Mapping[str, Sequence[Sequence[float]]]
+"""By measure: for every task, in their order, what each of its episodes came to. Also of ``"steps"``."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluation on the way, or at either end.
+
+    Attributes:
+        share: Of the budget, the part that was used up by then, from 0 to 1.
+        panel: What the policy came to.
+    """
+
+    share: float
+    panel: Panel
 
 
 @dataclass(frozen=True)
@@ -107,6 +159,9 @@ class Record:
         split: The split it was evaluated on.
         tasks: How many tasks of it, from the first.
         panels: Results by time and mode.
+        episodes: The same episode by episode, by mode, after training.
+        rounds: Results of every round of self-improvement by mode, the first attempts aside.
+        points: By mode, every evaluation of a run that has a budget, in order.
         learning: How it learned, see ``LEARNING``; None where there is nothing to say.
         verdict: Whether it was verified, see ``r3lbench verify``.
     """
@@ -117,6 +172,9 @@ class Record:
     split: str
     tasks: int
     panels: Mapping[tuple[str, str], Panel]
+    episodes: Mapping[str, Episodes]
+    rounds: Mapping[str, Sequence[Panel]]
+    points: Mapping[str, Sequence[Point]]
     learning: Mapping[str, float | None]
     verdict: Verdict
 
@@ -203,31 +261,85 @@ def read(folder: RunFolder) -> Record:
     path = folder.path
     manifest = validated(Manifest, folder.manifest, path / "manifest.json")
     result = validated(Result, folder.result, path / "result.json")
-    lines = validated(list[_Line], folder.evaluations(), path / "evaluation.jsonl")
     if not isinstance(manifest.config.get("seed"), int):
         raise BadCheckpoint(f"{path / 'manifest.json'} is damaged: config.seed is missing")
+    file = path / "evaluation.jsonl"
+    lines: dict[tuple[int, str], list[_Line]] = defaultdict(list)
+    for line in validated(list[_Line], folder.evaluations(), file):
+        lines[line.update, line.mode].append(line)
+    updated = {WARM_START: 0, TRAINED: result.updates}
+    told = {(when, mode): means for when, modes in result.evaluation.items() for mode, means in modes.items()}
+    needed = {(updated[when], mode) for when, mode in told}
+    played = {at: _episodes(lines[at], file) for at in sorted({*lines, *needed})}
     panels: dict[tuple[str, str], Panel] = {}
-    splits, counts = set(), set()
-    for when, modes in result.evaluation.items():
-        update = 0 if when == WARM_START else result.updates
-        for mode, means in modes.items():
-            chosen = [line for line in lines if (line.update, line.mode) == (update, mode)]
-            split, panels[when, mode] = _panel(chosen, path / "evaluation.jsonl")
-            splits.add(split)
-            counts.add(len(panels[when, mode]["score"]))
-            for measure, values in panels[when, mode].items():
-                if not math.isclose(math.fsum(values) / len(values), means.get(measure, math.nan), abs_tol=1e-9):
-                    raise BadCheckpoint(
-                        f"{path}: {measure} {when} ({mode}) in result.json is not the mean of evaluation.jsonl"
-                    )
+    for (when, mode), means in told.items():
+        panels[when, mode] = _means(played[updated[when], mode][1])
+        _check_means(panels[when, mode], means, path, f"{when} ({mode})", file.name)
+    splits, counts = {split for split, _ in played.values()}, {len(of["score"]) for _, of in played.values()}
     if len(splits) != 1 or len(counts) != 1 or not splits <= set(manifest.panels):
-        raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: evaluations on one panel of one size expected")
+        raise BadCheckpoint(f"{file} is damaged: evaluations on one panel of one size expected")
     split, count = splits.pop(), counts.pop()
     wanted = manifest.config.get("evaluation", {}).get("tasks") or manifest.panels[split].tasks
     if count != min(wanted, manifest.panels[split].tasks):
-        raise BadCheckpoint(f"{path / 'evaluation.jsonl'} is damaged: {count} of {wanted} tasks evaluated")
+        raise BadCheckpoint(f"{file} is damaged: {count} of {wanted} tasks evaluated")
     updates = validated(list[_Update], folder.metrics(), path / "metrics.jsonl")
-    return Record(path.as_posix(), manifest, result, split, count, panels, _learning(updates), verdict_on(folder))
+    return Record(
+        path=path.as_posix(),
+        manifest=manifest,
+        result=result,
+        split=split,
+        tasks=count,
+        panels=panels,
+        episodes={mode: of for (update, mode), (_, of) in played.items() if update == result.updates},
+        rounds=_rounds(folder, result, count),
+        points=_points(manifest, played, updates, folder),
+        learning=_learning(updates),
+        verdict=verdict_on(folder),
+    )
+
+
+def _rounds(folder: RunFolder, result: Result, tasks: int) -> dict[str, list[Panel]]:
+    """What the rounds of self-improvement came to, checked against their summary."""
+    file = folder.path / "improvement.jsonl"
+    lines: dict[tuple[str, int], list[_Line]] = defaultdict(list)
+    for line in validated(list[_Line], folder.improvements(), file):
+        lines[line.mode, line.round].append(line)
+    rounds: dict[str, list[Panel]] = {}
+    for mode, told in ({} if result.improvement is None else result.improvement.rounds).items():
+        rounds[mode] = [_means(_episodes(lines[mode, number], file)[1]) for number in range(1, len(told))]
+        for number, (panel, means) in enumerate(zip(rounds[mode], told[1:], strict=True), start=1):
+            if len(panel["score"]) != tasks:
+                raise BadCheckpoint(f"{file} is damaged: {tasks} tasks a round expected")
+            told_means = means.model_dump(include=set(MEASURES))
+            _check_means(panel, told_means, folder.path, f"of round {number} ({mode})", file.name)
+    return rounds
+
+
+def _points(
+    manifest: Manifest,
+    played: Mapping[tuple[int, str], tuple[str, Episodes]],
+    updates: Sequence[_Update],
+    folder: RunFolder,
+) -> dict[str, list[Point]]:
+    """Every evaluation by mode; none where there is no budget, or it is not known what had been spent."""
+    limits = {name: limit for name, limit in (manifest.config.get("budget") or {}).items() if limit}
+    if not limits:
+        return {}
+    seconds, shares = 0.0, {0: 0.0}
+    timings: list[_Timing] = validated(list[_Timing], folder.timings(), folder.path / "timings.jsonl")
+    took = {line.update: line.explore + line.learn for line in timings}
+    for line in updates:
+        seconds += took.get(line.update, 0.0)
+        spent: dict[str, float] = {"updates": line.update, "seconds": seconds}
+        for purpose, counts in line.cost.items():
+            if purpose != EVALUATION:
+                spent |= {name: spent.get(name, 0) + count for name, count in counts.items()}
+        shares[line.update] = max(min(1.0, spent.get(name, 0) / limit) for name, limit in limits.items())
+    points: dict[str, list[Point]] = defaultdict(list)
+    for (update, mode), (_, episodes) in played.items():
+        if update in shares:
+            points[mode].append(Point(shares[update], _means(episodes)))
+    return dict(points)
 
 
 def _learning(updates: Sequence[_Update]) -> dict[str, float | None]:
@@ -263,8 +375,8 @@ def absolute_paths(value: Any) -> Iterator[str]:
             yield from absolute_paths(item)
 
 
-def _panel(lines: Sequence[_Line], file: Path) -> tuple[str, Panel]:
-    """The split, and by measure the mean of every task, which are the first of the split."""
+def _episodes(lines: Sequence[_Line], file: Path) -> tuple[str, Episodes]:
+    """The split, and by measure the episodes of every task, which are the first of the split."""
     by_task: dict[tuple[str, int], list[_Line]] = defaultdict(list)
     try:
         for line in lines:
@@ -277,11 +389,24 @@ def _panel(lines: Sequence[_Line], file: Path) -> tuple[str, Panel]:
         raise BadCheckpoint(f"{file} is damaged: tasks are missing; those from the first on expected")
     if len({len(episodes) for episodes in by_task.values()}) != 1:
         raise BadCheckpoint(f"{file} is damaged: some tasks were evaluated more often than others")
-    panel = {
-        measure: [math.fsum(getattr(line, measure) for line in by_task[task]) / len(by_task[task]) for task in tasks]
-        for measure in MEASURES
+    return split, {
+        measure: [[float(getattr(line, measure)) for line in by_task[task]] for task in tasks]
+        for measure in (*MEASURES, "steps")
     }
-    return split, panel
+
+
+def _means(episodes: Episodes) -> Panel:
+    return {
+        measure: [math.fsum(of) / len(of) for of in by_task]
+        for measure, by_task in episodes.items()
+        if measure in MEASURES
+    }
+
+
+def _check_means(panel: Panel, means: Mapping[str, float], path: Path, when: str, file: str) -> None:
+    for measure, values in panel.items():
+        if not math.isclose(math.fsum(values) / len(values), means.get(measure, math.nan), abs_tol=1e-9):
+            raise BadCheckpoint(f"{path}: {measure} {when} in result.json is not the mean of {file}")
 
 
 def validated(model: Any, value: Any, file: Path) -> Any:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from r3lbench import config as configuration
 from r3lbench.agent import Agent
-from r3lbench.config import PolicyConfig, PoolConfig, SamplingConfig
+from r3lbench.config import PoolConfig, SamplingConfig
 from r3lbench.engines.engine import Sampling
 from r3lbench.env import TextEnv
 from r3lbench.errors import BadCheckpoint, R3LBenchError
@@ -23,7 +23,8 @@ from r3lbench.rollout.meter import Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.rollout.workers import EnvSource
-from r3lbench.standings import in_words, non_default
+from r3lbench.scaling import TrainedPolicyConfig
+from r3lbench.settings import in_words, non_default
 
 
 class Made(BaseModel):
@@ -33,7 +34,7 @@ class Made(BaseModel):
 
     env: Any = None
     agent: Any = None
-    policy: PolicyConfig = PolicyConfig()
+    policy: TrainedPolicyConfig = TrainedPolicyConfig()
     seed: int = 0
     sampling: SamplingConfig = SamplingConfig()
     pool: PoolConfig = PoolConfig()

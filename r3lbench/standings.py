@@ -7,34 +7,30 @@ put side by side. Inside a group a row is one configuration of a method with all
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
+import numpy as np
 
-from r3lbench import ablation
-from r3lbench.config import dotted, plugin_model
-from r3lbench.errors import UnknownName
 from r3lbench.power import Sensitivity, sensitivity
-from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, Registry
+from r3lbench.protocols import Trial, trials
+from r3lbench.registry import AGENTS, ENVIRONMENTS
 from r3lbench.results import LEARNING, MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
 from r3lbench.rollout.meter import EVALUATION
-from r3lbench.stats import UNIT, Comparison, Estimate, comparisons, difference, estimate, iqm
+from r3lbench.settings import as_key, called, in_words, limits, non_default, others, player
+from r3lbench.stats import UNIT, Comparison, Estimate, area_under_curve, comparisons, difference, estimate, iqm
+from r3lbench.verdict import Verdict
 
 COSTS = ("env_steps", "generated_tokens", "trained_tokens", "seconds")
 """Means over seeds; counts without evaluation, seconds of exploring and learning."""
 IQM = "score_iqm"
 """The interquartile mean of the score, among a row's values."""
-_ELSEWHERE = ("method", "env", "agent", "policy", "budget", "evaluation", "seed")
-"""Settings that set rows or groups apart by themselves."""
-_WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume", "pool")
-"""Settings without effect on what is learned."""
+SORTS = ("score", "success", IQM, "area", *COSTS, "name")
+"""What rows can be sorted by."""
 
 
 class Kind(StrEnum):
@@ -61,7 +57,7 @@ class Row:
         name: Of the method, agent or policy.
         switches: Settings that set it apart: the method's where they are not the default, others where rows of the
             group differ.
-        seeds: Of its runs.
+        runs: What it is made of, by seed.
         values: By measure, the mean over seeds and tasks; and the ``IQM``.
         change: By measure, the paired difference to the same runs' warm start; None for what was not trained.
         against: By measure, the paired difference to the reference, as one of the group's; None where there is nothing
@@ -69,13 +65,15 @@ class Row:
         paired: Seeds shared with the reference.
         cost: By name (``COSTS``), the mean over seeds; None for what was not trained.
         learning: By name (``LEARNING``), the mean over seeds; None for what was not trained.
+        area: By measure, the mean height of the learning curve over the budget; None where runs were not evaluated on
+            the way, or ended before the budget did.
         sees: What agent and reflectors are given beyond observations.
     """
 
     kind: Kind
     name: str
     switches: Mapping[str, Any]
-    seeds: tuple[int, ...]
+    runs: tuple[Record, ...]
     values: Mapping[str, Estimate]
     sees: Mapping[str, Sequence[str]]
     change: Mapping[str, Estimate] | None = None
@@ -83,6 +81,22 @@ class Row:
     paired: int = 0
     cost: Mapping[str, float] | None = None
     learning: Mapping[str, float | None] | None = None
+    area: Mapping[str, Estimate] | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of its runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is known of its runs."""
+        return Verdict.of([run.verdict for run in self.runs])
+
+    @property
+    def called(self) -> frozenset[str]:
+        """The names under which a method can be asked for: its own, and that of an ablation if it is one."""
+        return frozenset({self.name, *(str((run.method or {}).get("name", self.name)) for run in self.runs)})
 
     @property
     def label(self) -> str:
@@ -95,7 +109,8 @@ class Group:
     """Rows that may be compared.
 
     Attributes:
-        env: Versioned environment name.
+        name: Of the environment's plug-in.
+        env: Its versioned name.
         options: The environment's settings that are not the default.
         split: Split evaluated on.
         tasks: How many tasks of it.
@@ -107,10 +122,12 @@ class Group:
         agent_options: Its settings that are not the default.
         budget: What every run could spend: name to limit, unlimited ones left out.
         reference: Name of the method that others are compared with.
-        rows: Best first.
+        rows: Best first, or as asked for.
+        trials: Other ways to use the policies of the group than a first attempt.
         sensitivity: By measure, what the comparisons with the reference can tell apart; None where that is not known.
     """
 
+    name: str
     env: str
     options: Mapping[str, Any]
     split: str
@@ -124,19 +141,31 @@ class Group:
     budget: Mapping[str, float]
     reference: str
     rows: tuple[Row, ...]
+    trials: tuple[Trial, ...]
     sensitivity: Mapping[str, Sensitivity | None]
+
+    @property
+    def policies(self) -> frozenset[str]:
+        """Names of the policies that were trained or evaluated."""
+        return frozenset(run.manifest.policy.name for row in self.rows for run in row.runs if run.policy is not None)
 
 
 def compare(
-    records: Iterable[Record], *, mode: str = "sampled", measure: str = "score", reference: str = "grpo"
+    records: Iterable[Record],
+    *,
+    mode: str = "sampled",
+    measure: str = "score",
+    reference: str = "grpo",
+    k: Sequence[int] = (),
 ) -> tuple[list[Group], list[str]]:
     """Put records into groups, and rows into order.
 
     Args:
         records: Complete ones.
         mode: Way of drawing actions; agents without a model were recorded in one only, which is taken.
-        measure: Rows are sorted by it.
+        measure: What rows are sorted by, one of ``SORTS``.
         reference: Name of a method; its configuration with the fewest switches is what others are compared with.
+        k: Of pass@k, see ``protocols.trials``.
 
     Returns:
         The groups, and one line about each record that is left out.
@@ -154,25 +183,40 @@ def compare(
     played = {_arena(group[0]) for group in runs.values()}
     together = [(group, bounds[_arena(group[0])]) for group in runs.values()]
     together += [([], group) for arena, group in bounds.items() if arena not in played]
-    groups = [_group(group, limits, mode, measure, reference, notes) for group, limits in together]
+    groups = [_group(group, limits, mode, reference, k, notes) for group, limits in together]
+    groups = [replace(group, rows=_sorted(group.rows, measure)) for group in groups]
     return sorted(groups, key=_place), sorted(set(notes))
+
+
+def _sorted(rows: Iterable[Row], by: str) -> tuple[Row, ...]:
+    """The highest results and the lowest costs first; what has none comes last."""
+
+    def value(row: Row) -> float | None:
+        if by in COSTS:
+            return None if row.cost is None else row.cost[by]
+        found = row.area if by == "area" else row.values
+        return None if found is None else -found["score" if by == "area" else by].value
+
+    if by == "name":
+        return tuple(sorted(rows, key=lambda row: (row.label, row.kind)))
+    return tuple(sorted(rows, key=lambda row: (value(row) is None, value(row) or 0.0, row.kind, row.label)))
 
 
 def _arena(record: Record) -> str:
     """What any two results must have in common to be compared."""
     options = non_default(ENVIRONMENTS, record.config.get("env"))
-    return _text([record.manifest.env, options, record.split, record.panel.hash, record.tasks])
+    return as_key([record.manifest.env, options, record.split, record.panel.hash, record.tasks])
 
 
 def _key(record: Record) -> str:
     """What two results of policies must have in common, besides."""
     temperature = record.config.get("evaluation", {}).get("temperature")
     if record.method is None or record.policy is None:
-        return _arena(record) + _text([temperature])
+        return _arena(record) + as_key([temperature])
     started_from = record.policy.digest or record.policy.name
     agent = record.config.get("agent") or {}
-    return _arena(record) + _text(
-        [temperature, started_from, agent.get("name"), non_default(AGENTS, agent), _budget(record)]
+    return _arena(record) + as_key(
+        [temperature, started_from, agent.get("name"), non_default(AGENTS, agent), limits(record.config)]
     )
 
 
@@ -182,22 +226,21 @@ def _place(group: Group) -> tuple[Any, ...]:
         group.env,
         group.policy is None,
         *policy,
-        _text([group.budget, group.options, group.agent_options, group.tasks]),
+        as_key([group.budget, group.options, group.agent_options, group.tasks]),
     )
 
 
 def _group(
-    runs: Sequence[Record], bounds: Sequence[Record], mode: str, measure: str, reference: str, notes: list[str]
+    runs: Sequence[Record], bounds: Sequence[Record], mode: str, reference: str, k: Sequence[int], notes: list[str]
 ) -> Group:
     first = runs[0] if runs else bounds[0]
     trained = [record for record in runs if record.method is not None]
+    played = [record for record in runs if record.method is None]
     agent = first.config.get("agent") or {}
     methods, found = _methods(trained, mode, reference, notes)
-    rows = [*methods, *_warm_start(trained, mode)]
-    rows += _evaluated([record for record in runs if record.method is None], mode, notes)
-    rows += _evaluated(bounds, mode, notes)
-    rows.sort(key=lambda row: (-row.values[measure].value, row.kind, row.label))
+    rows = [*methods, *_warm_start(trained, mode), *_evaluated(played, mode, notes), *_evaluated(bounds, mode, notes)]
     return Group(
+        name=str((first.config.get("env") or {}).get("name", first.manifest.env)),
         env=first.manifest.env,
         options=non_default(ENVIRONMENTS, first.config.get("env")),
         split=first.split,
@@ -208,9 +251,10 @@ def _group(
         policy=first.policy if trained else None,
         agent=str(agent.get("name", "")) if trained else "",
         agent_options=non_default(AGENTS, agent) if trained else {},
-        budget=_budget(first) if trained else {},
+        budget=limits(first.config) if trained else {},
         reference=reference,
         rows=tuple(rows),
+        trials=tuple(trials(played if played or trained else bounds, mode, k)),
         sensitivity=found,
     )
 
@@ -219,11 +263,11 @@ def _methods(
     records: Sequence[Record], mode: str, reference: str, notes: list[str]
 ) -> tuple[list[Row], dict[str, Sensitivity | None]]:
     """A row for every configuration of every method, and by measure what can be told apart."""
-    settings = {record.path: _settings(record) for record in records}
+    settings = {record.path: others(record.config) for record in records}
     varied = sorted(
         name
         for name in {name for of in settings.values() for name in of}
-        if len({_text(of.get(name)) for of in settings.values()}) > 1
+        if len({as_key(of.get(name)) for of in settings.values()}) > 1
     )
     labels: dict[str, tuple[str, dict[str, Any]]] = {}
     members: dict[str, list[Record]] = defaultdict(list)
@@ -231,7 +275,7 @@ def _methods(
         method = record.method or {}
         name, switches = called(method)
         switches |= {name: settings[record.path].get(name) for name in varied}
-        key = _text([name, switches])
+        key = as_key([name, switches])
         labels[key] = name, switches
         members[key].append(record)
     seeds = {key: _by_seed(members[key], notes) for key in labels}
@@ -252,25 +296,17 @@ def _against(
     for measure in MEASURES:
         pairs = [
             (
-                _table([seeds[key][seed] for seed in shared], TRAINED, mode, measure),
-                _table([theirs[seed] for seed in shared], TRAINED, mode, measure),
+                table_of([seeds[key][seed] for seed in shared], TRAINED, mode, measure),
+                table_of([theirs[seed] for seed in shared], TRAINED, mode, measure),
             )
             for key, shared in both.items()
         ]
-        tables = {key: _table(list(by_seed.values()), TRAINED, mode, measure) for key, by_seed in seeds.items()}
+        tables = {key: table_of(list(by_seed.values()), TRAINED, mode, measure) for key, by_seed in seeds.items()}
         of_reference = tables.pop(reference)
         for key, comparison in zip(both, comparisons(pairs, of_reference, list(tables.values())), strict=True):
             against[key][measure] = comparison
         found[measure] = sensitivity(pairs)
     return against, found
-
-
-def called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A method's name, which is that of an ablation where its paper gave it one, and its other switches."""
-    name, switches = str(method.get("name")), non_default(BASELINES, method)
-    known = BASELINES.load(name).ablations if name in BASELINES.names() else {}
-    found = ablation.named(switches, known)
-    return (name, switches) if found is None else (f"{name} {found}", {})
 
 
 def _method(
@@ -287,7 +323,7 @@ def _method(
         kind=Kind.METHOD,
         name=name,
         switches=switches,
-        seeds=tuple(run.seed for run in runs),
+        runs=tuple(runs),
         values=_estimates(runs, TRAINED, mode),
         sees=runs[0].manifest.sees,
         change=change,
@@ -295,6 +331,7 @@ def _method(
         paired=0 if against is None else against[MEASURES[0]].seeds,
         cost=_mean_cost(runs),
         learning={name: _mean_of([run.learning[name] for run in runs]) for name in LEARNING},
+        area=_areas(runs, mode),
     )
 
 
@@ -308,7 +345,7 @@ def _warm_start(records: Sequence[Record], mode: str) -> list[Row]:
     if not runs:
         return []
     sees = {"agent": runs[0].manifest.sees.get("agent", ())}
-    return [Row(Kind.WARM_START, "warm start", {}, tuple(sorted(by_seed)), _estimates(runs, WARM_START, mode), sees)]
+    return [Row(Kind.WARM_START, "warm start", {}, tuple(runs), _estimates(runs, WARM_START, mode), sees)]
 
 
 def _evaluated(records: Sequence[Record], mode: str, notes: list[str]) -> list[Row]:
@@ -316,10 +353,9 @@ def _evaluated(records: Sequence[Record], mode: str, notes: list[str]) -> list[R
     labels: dict[str, tuple[str, dict[str, Any]]] = {}
     members: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        agent, policy = record.config.get("agent") or {}, record.policy
-        name, switches = str(agent.get("name")), non_default(AGENTS, agent)
-        key = _text([name, switches, policy and [policy.digest, policy.name]])
-        labels[key] = (name if policy is None else f"{name}, policy {policy.name}"), switches
+        name, switches = player(record.config, record.manifest.policy.name)
+        key = as_key([name, switches, record.manifest.policy.digest])
+        labels[key] = name, switches
         members[key].append(record)
     rows = []
     for key, (name, switches) in labels.items():
@@ -329,7 +365,7 @@ def _evaluated(records: Sequence[Record], mode: str, notes: list[str]) -> list[R
         if first.policy is None:
             kind = Kind.CEILING if "expert" in first.manifest.sees.get("agent", ()) else Kind.FLOOR
             mode = next(of for when, of in first.panels if when == TRAINED)
-        rows.append(Row(kind, name, switches, tuple(by_seed), _estimates(runs, TRAINED, mode), first.manifest.sees))
+        rows.append(Row(kind, name, switches, tuple(runs), _estimates(runs, TRAINED, mode), first.manifest.sees))
     return rows
 
 
@@ -344,19 +380,32 @@ def _by_seed(records: Iterable[Record], notes: list[str]) -> dict[int, Record]:
 
 
 def _estimates(runs: Sequence[Record], when: str, mode: str) -> dict[str, Estimate]:
-    tables = {measure: _table(runs, when, mode, measure) for measure in MEASURES}
+    tables = {measure: table_of(runs, when, mode, measure) for measure in MEASURES}
     means = {measure: estimate(table, bounds=UNIT) for measure, table in tables.items()}
     return {**means, IQM: iqm(tables["score"], bounds=UNIT)}
 
 
 def _changes(runs: Sequence[Record], mode: str) -> dict[str, Estimate]:
     return {
-        measure: difference(_table(runs, TRAINED, mode, measure), _table(runs, WARM_START, mode, measure))
+        measure: difference(table_of(runs, TRAINED, mode, measure), table_of(runs, WARM_START, mode, measure))
         for measure in MEASURES
     }
 
 
-def _table(records: Sequence[Record], when: str, mode: str, measure: str) -> list[Sequence[float]]:
+def _areas(runs: Sequence[Record], mode: str) -> dict[str, Estimate] | None:
+    """Mean heights of the learning curves, where every run was evaluated on the way and used its budget up."""
+    curves = [run.points.get(mode, ()) for run in runs]
+    if any(len(curve) < 3 or curve[-1].share < 1 for curve in curves):
+        return None
+    areas = {
+        measure: [area_under_curve([at.share for at in of], [at.panel[measure] for at in of], 1.0) for of in curves]
+        for measure in MEASURES
+    }
+    return {measure: estimate(np.stack(table), bounds=UNIT) for measure, table in areas.items()}
+
+
+def table_of(records: Sequence[Record], when: str, mode: str, measure: str) -> list[Sequence[float]]:
+    """Results of one measure, a row a record and a column a task."""
     return [record.panels[when, mode][measure] for record in records]
 
 
@@ -373,43 +422,3 @@ def _mean_cost(records: Sequence[Record]) -> dict[str, float]:
 def _mean_of(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None
-
-
-def _budget(record: Record) -> dict[str, float]:
-    limits = record.config.get("budget") or {}
-    return {name: limit for name, limit in limits.items() if limit is not None}
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    """What else may influence learning, by dotted name."""
-    return {
-        name: value
-        for name, value in dotted(record.config).items()
-        if name.split(".")[0] not in _ELSEWHERE and name not in _WITHOUT_EFFECT
-    }
-
-
-def non_default(registry: Registry[Any], values: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings of a plug-in that are not its default; all where the plug-in is not installed."""
-    given = dict(values or {})
-    name = given.pop("name", None)
-    defaults: dict[str, Any] = {}
-    if name is not None:
-        try:
-            entry = registry.entry(name)
-        except UnknownName:
-            return given
-        model: type[BaseModel] = plugin_model(name, entry.load())
-        fields = {key: field.get_default(call_default_factory=True) for key, field in model.model_fields.items()}
-        defaults = to_jsonable_python({**fields, **entry.defaults}, fallback=str)
-    return {key: value for key, value in given.items() if key not in defaults or defaults[key] != value}
-
-
-def in_words(settings: Mapping[str, Any]) -> str:
-    """Settings on one line."""
-    shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
-    return ", ".join(f"{name}={value}" for name, value in sorted(shown.items()))
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

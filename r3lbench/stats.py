@@ -9,13 +9,13 @@ degrees of freedom. ``docs/statistics.md`` says what the numbers mean, and how o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from r3lbench.crossed import Array, interval, mean_squares, spread, two_sided
+from r3lbench.crossed import Array, interval, satterthwaite, spread, together, two_sided
 
 LEVEL = 0.95
 UNIT = (0.0, 1.0)
@@ -165,10 +165,23 @@ def probability_of_improvement(
     Raises:
         ValueError: As ``difference``.
     """
-    left, right = _paired(ours, theirs)
-    wins = (np.sign(left[:, None] - right[None, :]) + 1) / 2
-    influence = wins.mean(1) + wins.mean(0) - wins.mean((0, 1))
-    return _estimated(influence, clusters, UNIT, level)
+    return _estimated(_wins(*_paired(ours, theirs)), clusters, UNIT, level)
+
+
+def mean_of_means(
+    tables: Sequence[ArrayLike], *, bounds: tuple[float, float] | None = None, level: float = LEVEL
+) -> Estimate:
+    """The mean over environments of their means; every environment counts the same, however many tasks it has.
+
+    Args:
+        tables: One an environment, of shape (seeds, its tasks): the same seeds in the same order.
+        bounds: As in ``estimate``.
+        level: As in ``estimate``.
+
+    Raises:
+        ValueError: There is no table, or their seeds are not as many; otherwise as ``estimate``.
+    """
+    return _summed(_same_seeds(tables), bounds, level)
 
 
 def area_under_curve(spent: ArrayLike, values: ArrayLike, budget: float) -> Array:
@@ -262,51 +275,85 @@ def comparisons(
     Raises:
         ValueError: As ``difference``.
     """
-    differences = [difference(*pair) for pair in pairs]
-    repeated = [position for position, of in enumerate(differences) if of.seeds > 1]
-    p = [differences[position].p for position in repeated]
+    return comparisons_of_means([([ours], [theirs]) for ours, theirs in pairs], [reference], [[of] for of in others])
+
+
+def comparisons_of_means(
+    pairs: Sequence[tuple[Sequence[ArrayLike], Sequence[ArrayLike]]],
+    reference: Sequence[ArrayLike],
+    others: Sequence[Sequence[ArrayLike]],
+) -> list[Comparison]:
+    """As ``comparisons``, of means over environments: one table an environment in place of each table."""
+    paired = [tuple(zip(*map(_paired, *pair), strict=True)) for pair in pairs]
+    differences = [_same_seeds(np.subtract(*sides) for sides in zip(*pair, strict=True)) for pair in paired]
+    found = [_summed(tables, None, LEVEL) for tables in differences]
+    repeated = [position for position, of in enumerate(found) if of.seeds > 1]
+    p = [found[position].p for position in repeated]
     if len(repeated) > 1:
         sides = _between_seeds([reference]), _between_seeds(others)
-        p = np.maximum(p, holm([_p_sharing(*pairs[position], sides) for position in repeated])).tolist()
+        p = np.maximum(p, holm([_p_sharing(differences[position], sides) for position in repeated])).tolist()
     corrected = dict(zip(repeated, p, strict=True))
+    improvements = [_summed([_wins(*sides) for sides in zip(*pair, strict=True)], UNIT, LEVEL) for pair in paired]
     return [
-        Comparison(**vars(of), corrected=corrected.get(position), improvement=probability_of_improvement(*pair))
-        for position, (pair, of) in enumerate(zip(pairs, differences, strict=True))
+        Comparison(**vars(of), corrected=corrected.get(position), improvement=improvement)
+        for position, (of, improvement) in enumerate(zip(found, improvements, strict=True))
     ]
 
 
-def _between_seeds(tables: Sequence[ArrayLike]) -> tuple[float, float]:
-    """What the seeds of a table add to its mean square, and the degrees of freedom of that, over all tables."""
-    known = [mean_squares(table) for table in map(_table, tables) if len(table) > 1]
+def _between_seeds(results: Sequence[Sequence[ArrayLike]]) -> tuple[float, float]:
+    """The variance that seeds add to their means, and its degrees of freedom, over all methods."""
+    known = [together(tables) for tables in map(_same_seeds, results) if len(tables[0]) > 1]
     freedom = sum(squares.freedom[0] for squares in known)
     added = sum(squares.freedom[0] * float(squares.seeds - squares.rest) for squares in known)
     return max(added / freedom, 0.0), freedom
 
 
-def _p_sharing(ours: ArrayLike, theirs: ArrayLike, sides: Sequence[tuple[float, float]]) -> float:
-    """The p-value of a difference to which the seeds of the two sides add so much, known so well."""
-    left, right = _paired(ours, theirs)
-    own = mean_squares(left - right)
-    parts = [(float(own.rest) / 2 + added, freedom) for added, freedom in sides]
-    seeds, uncertain = sum(part for part, _ in parts), sum(part**2 / freedom for part, freedom in parts)
-    freedom = seeds**2 / uncertain if uncertain else own.freedom[0]
-    sharing = replace(own, seeds=np.asarray(seeds), freedom=(freedom, *own.freedom[1:]))
-    return float(two_sided((left - right).mean(), spread(sharing)))
+def _p_sharing(differences: Sequence[Array], sides: Sequence[tuple[float, float]]) -> float:
+    """The p-value of a mean difference to which the seeds of the two sides add so much, known so well."""
+    own = together(differences)
+    parts = np.array([float(own.rest) / 2 + added for added, _ in sides])
+    freedom = satterthwaite(parts, np.array([freedom for _, freedom in sides]))
+    sharing = replace(own, seeds=np.asarray(parts.sum()), freedom=(freedom, *own.freedom[1:]))
+    return float(two_sided(_mean(differences), spread(sharing)))
+
+
+def _wins(ours: Array, theirs: Array) -> Array:
+    """The influence of every seed, as one of ours and as one of theirs, on the probability of improvement by task."""
+    wins = (np.sign(ours[:, None] - theirs[None, :]) + 1) / 2
+    influence: Array = wins.mean(1) + wins.mean(0) - wins.mean((0, 1))
+    return influence
 
 
 def _estimated(
     table: Array, clusters: Sequence[Hashable] | None, bounds: tuple[float, float] | None, level: float
 ) -> Estimate:
     """The mean of a table with its interval."""
-    if not 0 < level < 1:
-        raise ValueError(f"a level lies between 0 and 1; got {level}")
     mean = table.mean()
     drawn = table if clusters is None else _by_cluster(table - mean, clusters) + mean
-    of = spread(mean_squares(drawn))
-    units = drawn.shape[1] if drawn.shape[1] > 1 else drawn.shape[0]
-    low, high = (mean, mean) if drawn.size == 1 else interval(mean, of, level, bounds, units)
-    seeds, tasks = table.shape
+    return replace(_summed([drawn], bounds, level), tasks=table.shape[1])
+
+
+def _summed(tables: Sequence[Array], bounds: tuple[float, float] | None, level: float) -> Estimate:
+    """The mean of the means of tables of the same seeds, with its interval."""
+    if not 0 < level < 1:
+        raise ValueError(f"a level lies between 0 and 1; got {level}")
+    seeds, tasks = len(tables[0]), sum(table.shape[1] for table in tables)
+    mean, of = _mean(tables), spread(together(tables))
+    units = tasks if tasks > 1 else seeds
+    low, high = (mean, mean) if seeds * tasks == 1 else interval(mean, of, level, bounds, units)
     return Estimate(float(mean), float(low), float(high), seeds, tasks, float(two_sided(mean, of)))
+
+
+def _mean(tables: Sequence[Array]) -> Array:
+    mean: Array = np.mean([table.mean() for table in tables])
+    return mean
+
+
+def _same_seeds(tables: Iterable[ArrayLike]) -> list[Array]:
+    checked = [_table(table) for table in tables]
+    if len({len(table) for table in checked}) != 1:
+        raise ValueError(f"tables of the same seeds are needed; got {[len(table) for table in checked]} seeds")
+    return checked
 
 
 def _table(values: ArrayLike) -> Array:

@@ -28,6 +28,7 @@ MANIFEST: dict[str, Any] = {
     "policy": {"name": "tiny", "digest": "cd" * 32, "parameters": 720_000},
     "sees": {"agent": ["admissible"]},
 }
+R3L = {"name": "r3l", "group_size": 8}
 COST = {
     "attempt": {"env_steps": 100, "generated_tokens": 1000},
     "evaluate": {"env_steps": 7, "generated_tokens": 7},
@@ -98,3 +99,18 @@ def record_agent(folder: Path, name: str, sees: str, scores: Sequence[float], **
         sees={"agent": [sees]},
         **changes,
     )
+
+
+def comparison(path: Path) -> Path:
+    """Write GRPO and R3L with two seeds each, floor and ceiling; returns the folder."""
+    record(path / "g0", [0.0, 0.5, 0.5, 1.0])
+    record(path / "g1", [0.0, 0.5, 0.0, 1.0], config__seed=1)
+    settings: dict[str, Any] = {
+        "config__method": R3L,
+        "sees": {"agent": ["admissible"], "reflector report": ["reward"]},
+    }
+    record(path / "r0", [0.5, 1.0, 1.0, 1.0], **settings)
+    record(path / "r1", [0.5, 1.0, 0.5, 1.0], config__seed=1, **settings)
+    record_agent(path / "random", "random", "admissible", [0.0, 0.0, 0.5, 0.0])
+    record_agent(path / "oracle", "oracle", "expert", [1.0, 1.0, 1.0, 1.0])
+    return path

@@ -9,29 +9,21 @@ from typing import Any
 import pytest
 
 import tests.toy  # noqa: F401 - registers the environment
+from r3lbench.files import sha256_of
 from r3lbench.leaderboard import main
 from r3lbench.recording import RunFolder
-from r3lbench.results import absolute_paths, read_below
+from r3lbench.results import read_below
 from r3lbench.standings import compare
-from tests.recorded import record, record_agent
+from tests.recorded import R3L, comparison, record
 
 ROOT = Path(__file__).parent.parent
-R3L = {"name": "r3l", "group_size": 8}
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """GRPO and R3L with two seeds each, floor and ceiling, in ``runs`` below the current folder."""
+    """A comparison in ``runs`` below the current folder."""
     monkeypatch.chdir(tmp_path)
-    path = Path("runs")
-    record(path / "g0", [0.0, 0.5, 0.5, 1.0])
-    record(path / "g1", [0.0, 0.5, 0.0, 1.0], config__seed=1)
-    sees = {"agent": ["admissible"], "reflector report": ["reward"]}
-    record(path / "r0", [0.5, 1.0, 1.0, 1.0], config__method=R3L, sees=sees)
-    record(path / "r1", [0.5, 1.0, 0.5, 1.0], config__method=R3L, sees=sees, config__seed=1)
-    record_agent(path / "random", "random", "admissible", [0.0, 0.0, 0.5, 0.0])
-    record_agent(path / "oracle", "oracle", "expert", [1.0, 1.0, 1.0, 1.0])
-    return path
+    return comparison(Path("runs"))
 
 
 def table(*arguments: object) -> list[dict[str, str]]:
@@ -226,68 +218,6 @@ def test_incomplete_runs_are_listed_as_such(runs: Path, capsys: pytest.CaptureFi
     assert next(row for row in table(runs) if row["name"] == "r3l")["seeds"] == "0 1"
 
 
-def test_a_line_that_a_kill_cut_off_is_no_damage(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(runs / "r2", [1.0, 1.0, 1.0, 1.0], config__method=R3L, config__seed=2, complete=False)
-    with (runs / "r2" / "metrics.jsonl").open("ab") as file:
-        file.write(b'{"update": 4, "tas')
-    assert main([str(runs)]) == 0
-    assert "- runs/r2: incomplete, 3 updates so far" in capsys.readouterr().out
-
-
-def damage(folder: Path, name: str, old: str, new: str) -> None:
-    file = folder / name
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new", "said"),
-    [
-        ("manifest.json", "{", "", "manifest.json is damaged"),
-        ("manifest.json", '"format": 1', '"format": 99', "is not a manifest of a run"),
-        ("manifest.json", '"env": "Toy-v0"', '"environment": "Toy-v0"', "env: Field required"),
-        ("manifest.json", '"seed": 0', '"sead": 0', "config.seed is missing"),
-        ("result.json", '"updates": 4', '"updates": 3', "tasks are missing"),
-        ("result.json", '"updates": 4', '"updates": "x"', "updates: Input should be a valid integer"),
-        ("result.json", '"score": 0.5', '"score": 0.6', "score after (sampled) in result.json is not the mean"),
-        ("evaluation.jsonl", '"score": 0.5', '"score": 0.7', "is not the mean"),
-        ("evaluation.jsonl", '"score": 0.5', '"score": 1.5', "less than or equal to 1"),
-        ("evaluation.jsonl", '"score": 0.5', '"score": NaN', "finite"),
-        ("evaluation.jsonl", '"task": "test/1"', '"task": "test/5"', "tasks are missing"),
-        ("evaluation.jsonl", '"task": "test/1"', '"task": "test"', "not a task id"),
-        ("evaluation.jsonl", '"task": "test/1"', '"task": "test/0"', "tasks are missing"),
-        ("evaluation.jsonl", "{", "", "damaged in line 1"),
-    ],
-)
-def test_damaged_records_are_named_and_left_out(
-    name: str, old: str, new: str, said: str, runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    damage(runs / "g0", name, old, new)
-    assert main([str(runs)]) == 0
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1 and said in captured.err and "g0" in captured.err
-    assert "- runs/g0: damaged" in captured.out
-    assert next(row for row in table(runs) if row["name"] == "grpo")["seeds"] == "1"
-
-
-def test_a_task_that_was_tried_more_often_than_others_is_damage(tmp_path: Path) -> None:
-    run = record(tmp_path / "run", [0.5, 0.5, 0.5, 0.5])
-    run.append("evaluation.jsonl", {"update": 4, "mode": "sampled", "task": "test/0", "score": 0.5, "success": False})
-    assert "more often" in read_below([str(tmp_path)]).damaged[0][1]
-
-
-def test_a_panel_that_was_not_finished_is_damage(tmp_path: Path) -> None:
-    record(tmp_path / "run", [0.5, 0.5], [0.0, 0.0])
-    assert "2 of 4 tasks evaluated" in read_below([str(tmp_path)]).damaged[0][1]
-
-
-def test_episodes_are_averaged_by_task(tmp_path: Path) -> None:
-    record(tmp_path / "run", [0.5, 0.5, 1.0, 0.0], episodes=3)
-    (found,) = read_below([str(tmp_path)]).records
-    assert found.panels["after", "sampled"]["score"] == [0.5, 0.5, 1.0, 0.0]
-
-
 def test_nothing_left_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "missing")]) == 2
     assert "is not a folder" in capsys.readouterr().err
@@ -296,25 +226,6 @@ def test_nothing_left_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[
     record(tmp_path / "run", [0.5, 0.5])
     assert main([str(tmp_path), "--quiet"]) == 2
     assert "only damaged runs" in capsys.readouterr().err
-
-
-def test_the_same_records_give_the_same_bytes_in_any_order(runs: Path) -> None:
-    assert main([str(runs), "--markdown", "a.md", "--csv", "a.csv", "--quiet"]) == 0
-    paths = sorted((str(path) for path in runs.iterdir()), reverse=True)
-    assert main(["--quiet", *paths, str(runs), "--markdown", "b.md", "--csv", "b.csv"]) == 0
-    for name in ("md", "csv"):
-        assert Path(f"a.{name}").read_bytes() == Path(f"b.{name}").read_bytes()
-
-
-def test_only_its_own_files_are_overwritten(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("notes.md").write_text("mine\n")
-    for flag in ("--markdown", "--csv"):
-        assert main([str(runs), flag, "notes.md", "--quiet"]) == 2
-        assert "nothing was overwritten" in capsys.readouterr().err
-    assert Path("notes.md").read_text() == "mine\n"
-    for _ in range(2):
-        assert main([str(runs), "--markdown", "new/board.md", "--quiet"]) == 0
-    assert Path("new/board.md").read_text().startswith("# Leaderboard\n")
 
 
 def test_greedy_results_stand_in_a_table_of_their_own(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -330,33 +241,148 @@ def test_greedy_results_stand_in_a_table_of_their_own(runs: Path, capsys: pytest
     assert "runs/g0: not evaluated in mode greedy" in capsys.readouterr().out
 
 
-def test_paths_of_one_machine_are_pointed_out(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(runs / "mine", [1.0, 1.0, 1.0, 1.0], config__seed=7, config__policy={"name": "/data/models/tiny"})
-    assert main([str(runs), "--quiet"]) == 0
-    assert "runs/mine names a file of one machine: /data/models/tiny" in capsys.readouterr().err
+def apart(page: str) -> list[str]:
+    """The lines that say why groups are apart."""
+    return [line for line in page.splitlines() if line.startswith("Not to be compared")]
 
 
-def test_absolute_paths_are_told_from_other_texts() -> None:
-    found = absolute_paths({"a": ["/home/x/y", "org/name", "~/x", "C:\\x"], "b": {"c": "/", "d": "a /b/c", "e": 3}})
-    assert list(found) == ["/home/x/y", "~/x", "C:\\x"]
-
-
-def test_markdown_cells_hold_their_bars(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(runs / "bar", [1.0, 0.0, 0.0, 0.0], config__method={"name": "a|b"})
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"config__budget": {"updates": 5}}, "budget 5 updates {}, 4 updates {}"),
+        ({"panels__test__hash": "ef" * 32}, "panel efefefefefef {}, abababababab {}"),
+        ({"policy__digest": "ef" * 32}, "weights efefefefefef {}, cdcdcdcdcdcd {}"),
+        ({"config__agent__format": "think"}, "agent chat with format=think {}, chat {}"),
+        ({"config__evaluation__temperature": 0.5}, "temperature 0.5 {}, 1 {}"),
+    ],
+    ids=str,
+)
+def test_a_line_says_why_two_groups_are_apart(
+    runs: Path, changes: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(runs / "other", [1.0, 1.0, 1.0, 1.0], config__method=R3L, config__seed=2, **changes)
     assert main([str(runs)]) == 0
-    tables = [part.splitlines() for part in capsys.readouterr().out.split("\n\n") if part.startswith("|")]
-    assert all("a\\|b" in "".join(rows) for rows in tables)
-    assert [{row.replace("\\|", "").count("|") for row in rows} for rows in tables] == [{8}, {7}]
+    page = capsys.readouterr().out
+    titles = [line[3:] for line in page.splitlines() if line.startswith("## ")]
+    assert len(set(titles)) == 2
+    first, second = apart(page)
+    assert titles[0] in second and titles[1] in first
+    assert sum(line.endswith(f": {reason.format('here', 'there')}.") for line in (first, second)) == 1
 
 
-@pytest.mark.skipif(not (ROOT / "results" / "leaderboard.md").is_file(), reason="no results are recorded yet")
-def test_the_recorded_leaderboard_is_what_its_records_make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(ROOT)
-    findings = read_below(["results"])
-    assert not findings.damaged and not findings.incomplete
-    for found in findings.records:
-        manifest = json.loads((Path(found.path) / "manifest.json").read_bytes())
-        assert list(absolute_paths(manifest)) == []
-    page = tmp_path / "leaderboard.md"
-    assert main(["results", "--markdown", str(page), "--quiet"]) == 0
-    assert page.read_bytes() == Path("results/leaderboard.md").read_bytes()
+def test_groups_about_different_things_are_not_explained(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = {"config__budget": {"updates": 5}, "policy__digest": "ef" * 32, "panels__test__hash": "ef" * 32}
+    record(runs / "other", [1.0, 1.0, 1.0, 1.0], **other)
+    assert main([str(runs)]) == 0
+    assert apart(capsys.readouterr().out) == []
+
+
+def test_filters_show_less_and_change_no_number(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(runs / "ablated", [0.5, 0.0, 0.0, 0.0], config__method={**R3L, "pivotal_credit": False})
+    record(runs / "d0", [0.5, 0.5, 0.0, 0.0], config__method={"name": "dapo"})
+    record(runs / "long", [1.0, 1.0, 1.0, 1.0], config__budget={"updates": 30})
+    record(runs / "small", [1.0, 1.0, 1.0, 1.0], config__policy={"name": "small"}, policy__name="small")
+    every = {(row["policy"], row["budget"], row["kind"], row["name"]): row for row in table(runs)}
+    shown = table(runs, "--methods", "r3l", "--envs", "Toy-v0", "--policies", "tiny")
+    assert {row["name"] for row in shown} == {"r3l", "r3l w/o credit", "warm start", "oracle", "random"}
+    assert shown == [every[row["policy"], row["budget"], row["kind"], row["name"]] for row in shown]
+    assert {row["name"] for row in table(runs, "--methods", "r3l w/o credit", "dapo") if row["kind"] == "method"} == {
+        "r3l w/o credit",
+        "dapo",
+    }
+    assert {row["policy"] for row in table(runs, "--policies", "small", "--envs", "toy")} == {"small"}
+    for flags, said in (
+        (["--envs", "toi"], "unknown recorded environment 'toi': did you mean 'toy'"),
+        (["--methods", "grop"], "unknown recorded method 'grop': did you mean 'grpo'"),
+        (["--policies", "big"], "unknown recorded policy 'big'"),
+    ):
+        assert main([str(runs), *flags]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("name", ["grpo", "oracle", "r3l", "random", "warm start"]),
+        # What has no cost comes last, by its kind.
+        ("seconds", ["r3l", "grpo", "oracle", "random", "warm start"]),
+        ("env_steps", ["grpo", "r3l", "oracle", "random", "warm start"]),
+        ("success", ["oracle", "r3l", "grpo", "random", "warm start"]),
+    ],
+)
+def test_rows_are_sorted_as_asked_for(runs: Path, by: str, names: list[str]) -> None:
+    result = json.loads((runs / "r0" / "result.json").read_bytes())
+    result["seconds"], result["cost"]["retry"]["env_steps"] = 1.0, 100
+    (runs / "r0" / "result.json").write_text(json.dumps(result))
+    assert [row["name"] for row in table(runs, "--sort", by)] == names
+
+
+def verify(run: Path, verdict: str) -> None:
+    """Lay the note beside a record that ``r3lbench verify`` would."""
+    seal = sha256_of(run / "SHA256SUMS")
+    note = {"format": "r3lbench-verification-1", "seal": seal, "verdict": verdict}
+    (run / "verification.json").write_text(json.dumps(note))
+
+
+def test_rows_say_whether_their_records_were_verified(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("g0", "g1", "r0", "oracle"):
+        verify(runs / name, "verified")
+    verify(runs / "random", "failed")
+    rows = {row["name"]: row["record"] for row in table(runs)}
+    assert rows == {
+        "grpo": "verified",
+        "r3l": "not verified",
+        "warm start": "not verified",
+        "oracle": "verified",
+        "random": "failed",
+    }
+    assert main([str(runs), "--verified-only", "--csv", "out.csv"]) == 0
+    page = capsys.readouterr().out
+    assert "- runs/r1: not verified" in page and "- runs/random: failed" in page
+    with Path("out.csv").open(newline="") as file:
+        kept = {row["name"]: row for row in csv.DictReader(file)}
+    assert set(kept) == {"grpo", "r3l", "warm start", "oracle"} and kept["r3l"]["seeds"] == "0"
+    # Whoever changes a record after it was verified breaks its seal.
+    RunFolder(runs / "g0").append("metrics.jsonl", {"update": 9})
+    assert next(row for row in table(runs) if row["name"] == "grpo")["record"] == "failed"
+
+
+def measured(folder: Path, heights: list[float], **changes: Any) -> None:
+    """Write a run of 1000 tokens that was evaluated at so many even points of its budget."""
+    budget = {"config__budget": {"generated_tokens": 1000}}
+    run = record(folder, [heights[-1]] * 4, [heights[0]] * 4, complete=False, **budget, **changes)
+    for name in ("metrics.jsonl", "evaluation.jsonl"):
+        (run.path / name).unlink()
+    last = len(heights) - 1
+    for update, height in enumerate(heights):
+        for task in range(4):
+            at = {"update": update, "mode": "sampled", "task": f"test/{task}"}
+            run.append("evaluation.jsonl", {**at, "score": height, "success": height == 1})
+        if update:
+            spent = {"attempt": {"generated_tokens": 1200 * update // last}, "evaluate": {"generated_tokens": 99}}
+            run.append("metrics.jsonl", {"update": update, "cost": spent})
+    means = {
+        when: {"sampled": {"score": height, "success": float(height == 1)}}
+        for when, height in (("before", heights[0]), ("after", heights[-1]))
+    }
+    cost = {"attempt": {"generated_tokens": 1200}}
+    run.write_result({"updates": last, "seconds": 1.0, "cost": cost, "evaluation": means})
+
+
+def test_areas_are_of_learning_curves_over_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        measured(tmp_path / "runs" / f"early{seed}", [0.0, 1.0, 1.0, 1.0], config__seed=seed)
+        measured(tmp_path / "runs" / f"late{seed}", [0.0, 0.0, 0.5, 1.0], config__seed=seed, config__method=R3L)
+        measured(tmp_path / "runs" / f"ends{seed}", [0.0, 1.0], config__seed=seed, config__method={"name": "dapo"})
+    rows = {row["name"]: row for row in table("runs")}
+    # 400, 800 and 1200 tokens, of which 1000 count: a fifth of the budget for the last update.
+    assert float(rows["grpo"]["score_area"]) == pytest.approx(0.4 / 2 + 0.4 + 0.2)
+    assert float(rows["r3l"]["score_area"]) == pytest.approx(0.4 * 0.25 + 0.2 * 0.75)
+    assert rows["dapo"]["score_area"] == rows["warm start"]["score_area"] == ""
+    assert main(["runs"]) == 0
+    page = capsys.readouterr().out
+    assert "score, area" in page and "and 0 to 2 times in between; the last policy counts, not the best." in page
+    assert [row["name"] for row in table("runs", "--sort", "area")][:2] == ["grpo", "r3l"]

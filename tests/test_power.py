@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from r3lbench.power import (
     seeds_needed,
     sensitivity,
 )
+from tests.conftest import ROOT
 
 COMPONENTS = st.builds(Components, st.floats(0, 0.01), st.floats(0, 0.1), st.floats(0.01, 0.5))
 
@@ -111,3 +114,13 @@ def test_bad_plans_are_refused() -> None:
     for tables in ([], [[[1.0, 2.0]]], [[[1.0], [2.0]]]):
         with pytest.raises(ValueError, match="two or more seeds and tasks"):
             components(tables)
+
+
+def test_the_documented_plan_is_what_the_recorded_runs_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- example: planning -->\n```python\n(.*?)```", page, re.DOTALL)
+    assert found
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(compile(found[1], "statistics.md:planning", "exec"), names)
+    assert f"`least` is {names['least']:.3f} in score and `seeds` is {names['seeds']}." in page

@@ -12,7 +12,7 @@ import pytest
 
 import r3lbench.report
 import tests.toy  # noqa: F401 - registers the environment
-from r3lbench.leaderboard import costs, happenings, outcomes
+from r3lbench.grids import costs, happenings, outcomes
 from r3lbench.recording import RunFolder
 from r3lbench.report import main
 from r3lbench.report.branches import Choice, collect, encode, read_group

@@ -24,10 +24,12 @@ from r3lbench.stats import (
     Estimate,
     area_under_curve,
     comparisons,
+    comparisons_of_means,
     difference,
     estimate,
     holm,
     iqm,
+    mean_of_means,
     normalised,
     probability_of_improvement,
 )
@@ -253,6 +255,43 @@ def test_normalised_scores_are_0_at_the_floor_and_1_at_the_ceiling() -> None:
     assert normalised([[0.2, 1.0], [0.6, 0.5]], [0.2, 0.0], [1.0, 0.5]) == pytest.approx(np.array([[0, 2], [0.5, 1]]))
 
 
+# Over environments
+
+
+@given(SCORES)
+def test_one_environment_is_its_own_mean(table: list[list[float]]) -> None:
+    assert ends(mean_of_means([table], bounds=UNIT)) == pytest.approx(ends(estimate(table, bounds=UNIT)), abs=1e-9)
+
+
+def test_the_mean_over_environments_worked_by_hand() -> None:
+    # By seed (0 + 2) / 2 and (2 + 2) / 2: variance .5. Tasks differ in the second environment only, by 1 about their
+    # mean: variance 2, of two tasks and two environments 2 / 2 / 4, known from one difference. So (.5 + .5) / 2 in
+    # all; .5 (1 + 2 √2) = 1.9142, and the degrees of freedom (1.9142 + .5)² / (1.9142² + .5²).
+    of = mean_of_means([[[0], [2]], [[1, 3], [1, 3]]])
+    half = special.stdtrit(1.48905, 0.975) * math.sqrt(0.5)
+    assert ends(of) == pytest.approx((1.5, 1.5 - half, 1.5 + half), rel=1e-4)
+    assert (of.seeds, of.tasks) == (2, 3)
+
+
+@given(SCORES)
+def test_an_environment_counts_once_however_many_tasks_it_has(table: list[list[float]]) -> None:
+    other = np.random.default_rng(0).random((len(table), 30))
+    assert mean_of_means([table, other]).value == pytest.approx((np.mean(table) + other.mean()) / 2)
+
+
+def test_where_only_seeds_differ_an_environment_says_no_more_twice_than_once() -> None:
+    reference, steady, wild = [[0.4], [0.5], [0.6]], [[0.6], [0.7], [0.8]], [[0.3], [0.5], [0.8]]
+    once = comparisons([(steady, reference), (wild, reference)], reference, [steady, wild])
+    twice = comparisons_of_means(
+        [([of, of], [reference, reference]) for of in (steady, wild)],
+        [reference] * 2,
+        [[of] * 2 for of in (steady, wild)],
+    )
+    for one, two in zip(once, twice, strict=True):
+        assert (*ends(two), two.corrected) == pytest.approx((*ends(one), one.corrected))
+        assert ends(two.improvement) == pytest.approx(ends(one.improvement))
+
+
 # Several comparisons
 
 
@@ -330,6 +369,19 @@ def test_intervals_of_differences_hold_the_truth_as_often_as_they_claim(seeds: i
     assert {world: share for world, share in held.items() if not 0.93 - TOLERANCE <= share <= 0.97 + TOLERANCE} == {}
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_over_environments_hold_the_truth_as_often_as_they_claim(seeds: int) -> None:
+    worlds = {(World(0.5, 0.05), 128), (World(0.9, 0.02), 64), (World(0.1, 0.02), 200)}
+    rng, number = np.random.default_rng(seeds), 800
+    environments = [
+        np.concatenate([block[:, 0] for block in experiments(rng, (world,), seeds, tasks, number)])
+        for world, tasks in sorted(worlds, key=lambda one: one[1])
+    ]
+    truth = np.mean([world.truth for world, _ in worlds])
+    held = [of.low <= truth <= of.high for of in map(mean_of_means, zip(*environments, strict=True))]
+    assert 0.93 - 0.02 <= np.mean(held) <= 0.97 + 0.02
+
+
 def test_one_seed_speaks_of_the_choice_of_tasks_only() -> None:
     assert 0.93 - TOLERANCE <= coverage(World(0.5, 0.0), 1, 128, NUMBER) <= 0.97 + TOLERANCE
     assert coverage(World(0.5, 0.05), 1, 500, NUMBER) < 0.8
@@ -372,6 +424,9 @@ def test_bad_tables_are_refused() -> None:
         difference([[1.0]], [[1.0, 2.0]])
     with pytest.raises(ValueError, match="cannot be paired"):
         comparisons([([[1.0]], [[1.0, 2.0]])], [[1.0]], [])
+    for tables in ([], [[[1.0]], [[1.0], [2.0]]]):
+        with pytest.raises(ValueError, match="same seeds"):
+            mean_of_means(tables)
 
 
 def test_bad_curves_and_bounds_are_refused() -> None:

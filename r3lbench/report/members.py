@@ -10,7 +10,8 @@ from typing import Any
 from r3lbench.config import dotted
 from r3lbench.registry import AGENTS, ENVIRONMENTS
 from r3lbench.results import TRAINED, Record
-from r3lbench.standings import Group, Kind, Row, called, non_default
+from r3lbench.settings import called, non_default
+from r3lbench.standings import Group, Kind, Row
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from r3lbench.leaderboard import NOT_SEPARABLE, Grid, costs, happenings, outcomes
+from r3lbench.grids import NOT_SEPARABLE, Grid, costs, happenings, outcomes
 from r3lbench.report.branches import Recorded
 from r3lbench.report.figures import figures
 from r3lbench.report.sections import Section

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from r3lbench.leaderboard import budget, description, resolution
+from r3lbench.grids import budget, description, resolution
 from r3lbench.report.curves import Curve, History, Past, curve, history
 from r3lbench.report.members import Member, members, of_group, of_row
 from r3lbench.results import TRAINED, WARM_START, Record

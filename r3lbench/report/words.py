@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from r3lbench.leaderboard import NOT_SEPARABLE
+from r3lbench.grids import NOT_SEPARABLE
 from r3lbench.report.sections import Headline, Section
 from r3lbench.standings import COSTS, Kind, Row
 from r3lbench.stats import Estimate
