@@ -243,6 +243,9 @@ def run(config: RunConfig) -> dict[str, Any]:
         attach(policy.model, config.policy.lora, config.seed)
     # Before anything is written: a policy that cannot be trained is found out here.
     trainer = build(config, folder, policy, progress, ranks)
+    if trainer.learner.unshared is not None:
+        manifest["policy"]["unshared"] = trainer.learner.unshared
+        console.print(Text(f"prefixes pass through the model anew for every row: {trainer.learner.unshared}"))
     with closing(trainer.envs), locked(path) if ranks.leads else nullcontext():
         if config.resume is None and ranks.leads:
             RunFolder.create(path, manifest)

@@ -53,6 +53,15 @@ def random_model(name: str = "llama", *, dtype: torch.dtype = torch.float64, see
     return model.to(dtype)
 
 
+def exact_model(name: str = "llama") -> Any:
+    """A random model that also normalises in float64: the architectures themselves do so in float32 always."""
+    model = random_model(name)
+    for path, module in list(model.named_modules()):
+        if type(module).__name__.endswith("RMSNorm"):
+            model.set_submodule(path, torch.nn.RMSNorm(module.weight.shape, eps=1e-6, dtype=torch.float64))
+    return model
+
+
 @torch.no_grad()
 def full_pass(model: Any, tokens: tuple[int, ...]) -> torch.Tensor:
     """Log-probabilities of the next token at every position, [len(tokens), vocabulary], by one plain forward pass."""

@@ -23,9 +23,10 @@ from r3lbench.policies.recomputing import recomputing
 from r3lbench.scaling import MemoryConfig
 from r3lbench.tokens import Kind, Term
 from r3lbench.training.losses import TokenLosses, token_losses
-from r3lbench.training.packing import KINDS, MicroBatch, pack
+from r3lbench.training.packing import KINDS, MicroBatch, counts, pack
 from r3lbench.training.precision import MasterWeights
 from r3lbench.training.ranks import Ranks
+from r3lbench.training.sharing import inputs_of, share_prefixes
 
 _Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -43,6 +44,8 @@ class Optimiser(Plugin):
     """Gradients are scaled down to this global norm."""
     micro_batch_tokens: int = Field(16384, ge=1)
     """Most tokens, padding included, that pass through the model at once."""
+    share_prefixes: bool = True
+    """What several rows have in common from the start on passes through the model once; False: each row by itself."""
     epochs: int = Field(1, ge=1)
     """Passes over an update's terms."""
     minibatches: int = Field(1, ge=1)
@@ -63,6 +66,9 @@ class Learner:
         loss: The method's loss.
         memory: What is computed again or in parts; nothing if None.
         ranks: The processes that train together, each on its own terms; this one alone if None.
+
+    Attributes:
+        unshared: Why prefixes are not shared although the settings say so; None where they are, or need not be.
     """
 
     def __init__(
@@ -74,6 +80,12 @@ class Learner:
         memory: MemoryConfig | None = None,
         ranks: Ranks | None = None,
     ) -> None:
+        self.unshared: str | None = None
+        if settings.share_prefixes:
+            try:
+                share_prefixes(model)
+            except R3LBenchError as error:
+                self.unshared = str(error)
         self.decoder = Decoder(model)
         self.settings = settings
         self.loss = loss
@@ -90,6 +102,11 @@ class Learner:
             self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
         )
 
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether tokens that rows have in common pass through the model once."""
+        return self.settings.share_prefixes and self.unshared is None
+
     def step(self, terms: Sequence[Term]) -> dict[str, Any]:
         """Update the weights on all terms.
 
@@ -101,17 +118,23 @@ class Learner:
         Raises:
             R3LBenchError: The gradient is not finite; it has not been applied.
         """
-        settings, budget = self.settings, self.settings.micro_batch_tokens
-        parts = [self._pack(terms[part :: settings.minibatches], budget=budget) for part in range(settings.minibatches)]
+        settings = self.settings
+        cut: dict[str, Any] = {"budget": settings.micro_batch_tokens, "share_prefixes": self.shares_prefixes}
+        parts = [self._pack(terms[part :: settings.minibatches], **cut) for part in range(settings.minibatches)]
         # With a single optimiser step the weights at the start of the update are the present ones.
         several = settings.epochs * settings.minibatches > 1
-        starts = [[self._under(self.decoder, batch) if several else None for batch in part] for part in parts]
+        starts = [
+            [self._under(self.decoder, batch, self._inputs(batch)) if several else None for batch in part]
+            for part in parts
+        ]
         tally = Tally()
         for _ in range(settings.epochs):
             for part, start in zip(parts, starts, strict=True):
                 self._optimise(part, start, tally)
+        alone = counts(terms, self.loss, minibatches=settings.minibatches, epochs=settings.epochs, **cut)
         tally.merge(self.ranks)
-        return tally.report()
+        unshared = sum(self.ranks.gather(alone["model_tokens_unshared"]))
+        return {**tally.report(), "model_tokens_unshared": unshared}
 
     def _optimise(self, batches: list[MicroBatch], starts: list[Tensor | None], tally: Tally) -> None:
         # Processes without a batch still have a part in the sum of gradients.
@@ -119,8 +142,9 @@ class Learner:
             return
         self.optimizer.zero_grad(set_to_none=True)
         for batch, start in zip(batches, starts, strict=True):
-            logprobs, entropy = self._forward(self.decoder, batch)
-            reference = self._at_start(batch)
+            inputs = self._inputs(batch)
+            logprobs, entropy = self._forward(self.decoder, batch, inputs)
+            reference = self._at_start(batch, inputs)
             losses = token_losses(batch, logprobs, self.loss, start=start, reference=reference, entropy=entropy)
             loss = (losses.loss * batch.share.to(losses.loss.dtype)).sum()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -136,6 +160,10 @@ class Learner:
         self._masters.write_back()
         tally.step(float(norm))
 
+    def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
+        # Rows are padded behind their end and attention is causal, so they need no mask.
+        return {} if batch.tree is None else inputs_of(batch.tree, self.decoder.device)
+
     def _pack(self, terms: Sequence[Term], **cut: Any) -> list[MicroBatch]:
         """Micro-batches whose shares are those of the terms of all processes."""
         batches = list(pack(terms, self.loss, device=self.decoder.device, **cut))
@@ -146,38 +174,40 @@ class Learner:
         whole = max(1, sum(self.ranks.gather(own)))
         return [replace(batch, share=batch.share * (own / whole)) for batch in batches]
 
-    def _at_start(self, batch: MicroBatch) -> Tensor | None:
+    def _at_start(self, batch: MicroBatch, inputs: dict[str, Any]) -> Tensor | None:
         """Log-probabilities under the starting policy, where they are wanted."""
         if self._reference is None:
             return None
         with without(self._reference.model):
-            return self._under(self._reference, batch)
+            return self._under(self._reference, batch, inputs)
 
     @torch.no_grad()
-    def _under(self, decoder: Decoder, batch: MicroBatch) -> Tensor:
-        return self._forward(decoder, batch)[0]
+    def _under(self, decoder: Decoder, batch: MicroBatch, inputs: dict[str, Any]) -> Tensor:
+        return self._forward(decoder, batch, inputs)[0]
 
-    def _forward(self, decoder: Decoder, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _forward(self, decoder: Decoder, batch: MicroBatch, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Log-probability and entropy at every trained token, each [N]."""
         again = self.memory.gradient_checkpointing and torch.is_grad_enabled()
         with self._reduced(decoder), recomputing(decoder.model) if again else nullcontext():
-            # Rows are padded behind their end and attention is causal, so no mask is needed.
-            states = decoder.states(batch.input_ids, batch.rows, batch.columns - 1, use_cache=False)
+            states = decoder.states(batch.input_ids, batch.rows, batch.columns, use_cache=False, **inputs)
         if not (chunk := self.memory.logprob_chunk):
-            return self._scores(decoder, states, batch.targets)
-        pairs = zip(torch.split(states, chunk), torch.split(batch.targets, chunk), strict=True)
-        parts = [checkpoint(self._scores, decoder, *pair, use_reentrant=False) for pair in pairs]
+            return self._scores(decoder, states, batch.source, batch.targets)
+        parts = []
+        for source, targets in zip(torch.split(batch.source, chunk), torch.split(batch.targets, chunk), strict=True):
+            each = torch.arange(len(source), device=source.device)
+            parts.append(checkpoint(self._scores, decoder, states[source], each, targets, use_reentrant=False))
         logprobs, entropies = zip(*parts, strict=True)
         return torch.cat(logprobs), torch.cat(entropies)
 
-    def _scores(self, decoder: Decoder, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _scores(self, decoder: Decoder, states: Tensor, source: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with self._reduced(decoder):
             logits = decoder.head(states)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         log_softmax = torch.log_softmax(logits, dim=-1)
-        logprobs = log_softmax.gather(1, targets[:, None]).squeeze(1)
+        logprobs = log_softmax[source, targets]
         with torch.set_grad_enabled(bool(self.loss.entropy) and torch.is_grad_enabled()):
-            return logprobs, -(log_softmax.exp() * log_softmax).sum(-1)
+            entropy = -(log_softmax.exp() * log_softmax).sum(-1)
+        return logprobs, entropy[source]
 
     def _reduced(self, decoder: Decoder) -> torch.autocast:
         reduced = self.settings.autocast == "bfloat16"
@@ -236,7 +266,8 @@ class Tally:
             (divergence from the starting policy, as the loss estimates it, over policy tokens drawn in the context they
             are trained in; None where it is not measured), ``off_policy_gap`` (mean log-probability at sampling minus
             now, over tokens trained in another context), ``steps``, ``trained_tokens`` (with weight) and
-            ``model_tokens`` (through the model).
+            ``model_tokens`` (through the model; beside them ``Learner.step`` puts ``model_tokens_unshared``, those of
+            the same rows each by itself).
         """
         sums, steps = self._sums, max(1, len(self._norms))
         return {

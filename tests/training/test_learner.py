@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from r3lbench.baseline import Aggregation, PolicyLoss
 from r3lbench.tokens import Kind, OldLogprobs, Term
 from r3lbench.training.learner import Learner, Optimiser
 from tests.conversations import Conversations
-from tests.random_models import full_pass, random_model
+from tests.random_models import exact_model, full_pass, random_model
 
 PLAIN = PolicyLoss(ratio=None, clip=None)
 LOSSES = {
@@ -140,9 +141,11 @@ def learner_of(model: Any, loss: PolicyLoss, **settings: Any) -> Learner:
     return Learner(model, Optimiser(**{"clip_norm": 1e9, **settings}), loss)
 
 
-def stepped(terms: list[Term], loss: PolicyLoss, **settings: Any) -> tuple[dict[str, float], Tensor, Any]:
+def stepped(
+    terms: list[Term], loss: PolicyLoss, make: Callable[[], Any] = random_model, **settings: Any
+) -> tuple[dict[str, float], Tensor, Any]:
     """(report, gradient, model) of one update from the random model."""
-    model = random_model()
+    model = make()
     report = learner_of(model, loss, **settings).step(terms)
     return report, gradient(model), model
 
@@ -208,10 +211,10 @@ def test_an_update_is_the_same_however_its_rows_are_cut(shapes: Any, budget: int
         (made.rebuilt(shape) if apart else made.growing(shape)).term(weight, old=OldLogprobs.RECOMPUTED)
         for shape, apart, weight in shapes
     ]
-    whole, one, _ = stepped(drawn, LOSSES[name], micro_batch_tokens=100_000)
-    cut, other, _ = stepped(drawn, LOSSES[name], micro_batch_tokens=budget)
+    whole, one, _ = stepped(drawn, LOSSES[name], exact_model, micro_batch_tokens=100_000)
+    cut, other, _ = stepped(drawn, LOSSES[name], exact_model, micro_batch_tokens=budget)
     assert float((one - other).norm()) <= 1e-9 * float(one.norm())
-    for key in whole.keys() - {"model_tokens"}:
+    for key in whole.keys() - {"model_tokens", "model_tokens_unshared"}:
         assert cut[key] == pytest.approx(whole[key], rel=1e-9, abs=1e-12)
 
 
@@ -328,6 +331,7 @@ def test_an_update_without_signal_changes_no_weight() -> None:
     for drawn in ([], [sample.term(0.0)], [sample.term(1.0, from_turn=1)]):
         report, _, model = stepped(drawn, PLAIN)
         assert report["steps"] == report["trained_tokens"] == report["model_tokens"] == report["loss"] == 0
+        assert report["model_tokens_unshared"] == 0
         assert torch.equal(flat(model), flat(random_model()))
 
 
@@ -345,7 +349,9 @@ def test_the_report_counts_tokens_and_measures_the_gap_to_sampling() -> None:
     copied = made.copied(sample, from_turn=1, told=5)
     report, _, model = stepped([sample.term(1.0), copied.term(1.0), sample.term(0.0)], PLAIN, lr=1e-12)
     assert report["trained_tokens"] == 10
-    assert report["model_tokens"] == 2 * (4 + 3 + 5 + 2)
+    # The copy's first turn is its original's, and nobody reads the last token of either.
+    assert report["model_tokens"] == (4 + 3) + (3 + 1) + (5 + 1)
+    assert report["model_tokens_unshared"] == 2 * (4 + 3 + 5 + 2)
     moved = copied.turns[1]
     recorded = torch.tensor(made.forest.nodes[moved].segment.logprobs)
     now = token_logprobs(model, copied.term(1.0), moved)

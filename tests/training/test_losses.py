@@ -33,8 +33,10 @@ def losses_of(tokens: list[Token], loss: PolicyLoss, **options: Any) -> tuple[To
     index = torch.arange(count)
     batch = MicroBatch(
         input_ids=torch.zeros(count, 2, dtype=torch.long),
+        tree=None,
         rows=index,
-        columns=torch.ones_like(index),
+        columns=torch.zeros_like(index),
+        source=index,
         targets=torch.zeros_like(index),
         term=torch.tensor([token.term for token in tokens]),
         advantage=torch.tensor([token.weight for token in tokens]),

@@ -11,15 +11,26 @@ from hypothesis import strategies as st
 
 from r3lbench.baseline import Aggregation, PolicyLoss
 from r3lbench.tokens import Kind, OldLogprobs, Term
-from r3lbench.training.packing import KINDS, OLD, MicroBatch, pack, shares
+from r3lbench.training.packing import KINDS, OLD, MicroBatch, counts, pack, shares
 from tests.conversations import Conversations
 
 CPU = torch.device("cpu")
 AGGREGATIONS: tuple[Aggregation, ...] = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum")
 
 
-def packed(terms: list[Term], loss: PolicyLoss | None = None, *, budget: int = 10_000) -> list[MicroBatch]:
-    return list(pack(terms, loss or PolicyLoss(), budget=budget, device=CPU))
+def packed(
+    terms: list[Term], loss: PolicyLoss | None = None, *, budget: int = 10_000, share_prefixes: bool = False
+) -> list[MicroBatch]:
+    return list(pack(terms, loss or PolicyLoss(), budget=budget, device=CPU, share_prefixes=share_prefixes))
+
+
+def context(batch: MicroBatch, token: int) -> tuple[int, ...]:
+    """What is read to predict a trained token."""
+    row, column = int(batch.rows[batch.source[token]]), int(batch.columns[batch.source[token]])
+    if batch.tree is None:
+        return tuple(batch.input_ids[row, : column + 1].tolist())
+    assert row == 0
+    return tuple(batch.input_ids[0, [i for i in range(column + 1) if column < batch.tree.end[i]]].tolist())
 
 
 lengths = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=4)
@@ -41,9 +52,9 @@ def batches(draw: st.DrawFn) -> list[Term]:
     return terms
 
 
-@given(terms=batches(), budget=st.integers(1, 200), aggregate=st.sampled_from(AGGREGATIONS))
+@given(terms=batches(), budget=st.integers(1, 200), aggregate=st.sampled_from(AGGREGATIONS), shared=st.booleans())
 def test_every_trained_token_is_packed_once_in_its_own_context(
-    terms: list[Term], budget: int, aggregate: Aggregation
+    terms: list[Term], budget: int, aggregate: Aggregation, shared: bool
 ) -> None:
     loss = PolicyLoss(kl=0.1, aggregate=aggregate)
     share = shares(terms, aggregate)
@@ -62,23 +73,63 @@ def test_every_trained_token_is_packed_once_in_its_own_context(
                 facts = (term.weight, KINDS.index(term.kind), OLD.index(term.old), turn != origin)
                 expected[(index, tuple(tokens[:end]), token, logprob, *facts)] += 1
     found: Counter[tuple[object, ...]] = Counter()
-    for batch in packed(terms, loss, budget=budget):
+    for batch in packed(terms, loss, budget=budget, share_prefixes=shared):
         for i in range(len(batch.targets)):
-            context = tuple(batch.input_ids[batch.rows[i], : batch.columns[i]].tolist())
             fields = (batch.targets, batch.behaviour, batch.advantage, batch.kind, batch.old, batch.moved)
-            found[(int(batch.term[i]), context, *(field[i].item() for field in fields))] += 1
+            found[(int(batch.term[i]), context(batch, i), *(field[i].item() for field in fields))] += 1
             assert batch.share[i].item() == pytest.approx(share[int(batch.term[i])])
     assert found == expected
 
 
-@given(terms=batches(), budget=st.integers(1, 200))
-def test_a_micro_batch_exceeds_its_budget_only_for_a_single_term(terms: list[Term], budget: int) -> None:
+@given(terms=batches(), budget=st.integers(1, 200), shared=st.booleans())
+def test_a_micro_batch_exceeds_its_budget_only_for_a_single_term(terms: list[Term], budget: int, shared: bool) -> None:
     homes: dict[int, int] = {}
-    for number, batch in enumerate(packed(terms, budget=budget)):
+    for number, batch in enumerate(packed(terms, budget=budget, share_prefixes=shared)):
         members = set(batch.term.tolist())
         assert batch.tokens <= budget or len(members) == 1
         for member in members:
             assert homes.setdefault(member, number) == number
+
+
+@given(
+    terms=batches(),
+    budget=st.integers(1, 200),
+    shared=st.booleans(),
+    minibatches=st.integers(1, 3),
+    epochs=st.integers(1, 2),
+)
+def test_what_passes_through_the_model_is_counted_without_it(
+    terms: list[Term], budget: int, shared: bool, minibatches: int, epochs: int
+) -> None:
+    def batched(share_prefixes: bool) -> list[list[MicroBatch]]:
+        parts = [terms[part::minibatches] for part in range(minibatches)]
+        return [packed(part, budget=budget, share_prefixes=share_prefixes) for part in parts]
+
+    of, alone = batched(shared), batched(False)
+    assert counts(
+        terms, PolicyLoss(), budget=budget, share_prefixes=shared, minibatches=minibatches, epochs=epochs
+    ) == {
+        "steps": epochs * sum(bool(part) for part in of),
+        "trained_tokens": epochs * sum(len(batch.targets) for part in of for batch in part),
+        "model_tokens": epochs * sum(batch.tokens for part in of for batch in part),
+        "model_tokens_unshared": epochs * sum(batch.tokens for part in alone for batch in part),
+    }
+
+
+def test_what_rows_share_is_packed_once_across_groups_and_pieces_of_a_batch() -> None:
+    one, other = Conversations(1), Conversations(2)
+    system = one.prompt(10)
+    drawn = [
+        made.growing([(6, 4), (3, 4)], onto=made.forest.add(None, system)).term(1.0)
+        for made in (one, one, other, other)
+    ]
+    # 10 tokens of the system message, and of every conversation all but the last of 17 more.
+    (batch,) = packed(drawn, share_prefixes=True)
+    assert batch.tokens == 10 + 4 * 16
+    # Two by two, each piece with the system message.
+    pieces = packed(drawn, budget=42, share_prefixes=True)
+    assert [piece.tokens for piece in pieces] == [42, 42]
+    assert counts(drawn, PolicyLoss(), budget=42, share_prefixes=True)["model_tokens_unshared"] == 4 * 27
 
 
 def test_shares_by_hand() -> None:
