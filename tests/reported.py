@@ -12,7 +12,12 @@ from r3lbench.baselines.grpo import GRPO
 from r3lbench.baselines.r3l import R3L
 from r3lbench.files import gzip_lines
 from r3lbench.recording import RunFolder, group_json
+from r3lbench.report import main
+from r3lbench.report.curves import read_past
+from r3lbench.report.sections import Section, sections
+from r3lbench.results import read_below
 from r3lbench.rollout.group import Group
+from r3lbench.standings import compare
 from r3lbench.tokens import Term
 from tests.baselines.attempts import reflectors
 from tests.corridor import DAWDLE, MENDED, PRAISE
@@ -77,6 +82,20 @@ def explored(method: Any, replies: Mapping[str, Sequence[str]]) -> tuple[Group, 
     group = stage(replies, reflectors=reflectors()).group()
     play(method.explore(group))
     return group, method.credit(group)
+
+
+def shown_of(path: Path, **settings: Any) -> list[Section]:
+    """The sections of the records below a folder."""
+    records = read_below([str(path)]).records
+    pasts = {record.path: read_past(record, "sampled") for record in records if record.method is not None}
+    groups, _ = compare(records, **settings)
+    return sections(groups, pasts, measure="score")
+
+
+def reported(*arguments: object) -> ReadBack:
+    """The report that the command makes of its arguments."""
+    assert main([*map(str, arguments), "--out", "report.html", "--quiet"]) == 0
+    return ReadBack(Path("report.html"))
 
 
 def lines_of(*groups: tuple[Group, Sequence[Term]]) -> list[dict[str, Any]]:

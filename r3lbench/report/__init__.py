@@ -83,7 +83,7 @@ def run(config: ReportConfig) -> Path:
     if not findings.records:
         raise BadData(f"no complete run below {', '.join(config.paths)}")
     groups, left_out = compare(findings.records, mode=config.mode, measure=config.measure, reference=config.reference)
-    shown = sections(groups, findings.records, pasts, measure=config.measure)
+    shown = sections(groups, pasts, measure=config.measure)
     recorded = collect(shown, Choice(wanted, config.groups, config.steps))
     page = Page(
         sections=shown,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from r3lbench.grids import budget, description, resolution
 from r3lbench.report.curves import Curve, History, Past, curve, history
-from r3lbench.report.members import Member, members, of_group, of_row
 from r3lbench.results import TRAINED, WARM_START, Record
 from r3lbench.standings import Group, Kind, Row, compare
 from r3lbench.stats import Estimate
@@ -18,11 +17,10 @@ from r3lbench.stats import Estimate
 
 @dataclass(frozen=True)
 class Contender:
-    """A trained row with the runs behind it.
+    """A trained row with what its runs recorded on their way.
 
     Attributes:
         row: As in the table.
-        runs: By seed.
         method: The method's name without that of an ablation.
         short: A name that is unique in its group.
         plain: Whether its line is drawn unasked: the best row of each method that is no ablation.
@@ -31,12 +29,16 @@ class Contender:
     """
 
     row: Row
-    runs: Sequence[Record]
     method: str
     short: str
     plain: bool
     curve: Curve | None
     history: History
+
+    @property
+    def runs(self) -> Sequence[Record]:
+        """By seed."""
+        return self.row.runs
 
     @property
     def ablation(self) -> bool:
@@ -148,57 +150,51 @@ class Section:
         return _means([run.panels[TRAINED, self.group.mode][measure] for run in contender.runs])
 
 
-def sections(
-    groups: Iterable[Group], records: Sequence[Record], pasts: Mapping[str, Past], *, measure: str
-) -> list[Section]:
+def sections(groups: Iterable[Group], pasts: Mapping[str, Past], *, measure: str) -> list[Section]:
     """One section a group, in their order.
 
     Args:
         groups: As ``standings.compare`` made them.
-        records: What it made them of.
-        pasts: By path, what the trained ones recorded on their way.
+        pasts: By path, what the trained runs recorded on their way.
         measure: What ``groups`` are sorted by.
     """
-    known = members(records)
     anchors: Counter[str] = Counter()
     made = []
     for group in groups:
         slug = re.sub(r"[^a-z0-9]+", "-", group.env.lower()).strip("-")
         anchors[slug] += 1
-        made.append(_section(f"{slug}-{anchors[slug]}", group, known, pasts, measure))
+        made.append(_section(f"{slug}-{anchors[slug]}", group, pasts, measure))
     return made
 
 
-def _section(anchor: str, group: Group, known: Sequence[Member], pasts: Mapping[str, Past], measure: str) -> Section:
-    ours = of_group(group, known)
-    contenders = _contenders(group, ours, pasts)
+def _section(anchor: str, group: Group, pasts: Mapping[str, Past], measure: str) -> Section:
+    contenders = _contenders(group, pasts)
     order = sorted(range(group.tasks), key=lambda task: (_ease(contenders, group, task), task)) if contenders else []
     return Section(
         anchor=anchor,
         group=group,
         measure=measure,
         contenders=contenders,
-        headline=_headline(group, contenders, ours, measure),
-        ablations=_ablations(group, contenders, ours, measure),
+        headline=_headline(group, contenders, measure),
+        ablations=_ablations(group, contenders, measure),
         resolution=resolution(group, measure) or "",
         tasks=[(task, f"{group.split}/{task}") for task in order],
     )
 
 
-def _contenders(group: Group, known: Sequence[Member], pasts: Mapping[str, Past]) -> list[Contender]:
+def _contenders(group: Group, pasts: Mapping[str, Past]) -> list[Contender]:
     rows = [row for row in group.rows if row.kind is Kind.METHOD]
     names = Counter(row.name for row in rows)
     drawn: set[str] = set()
     contenders = []
     for row in rows:
-        runs = of_row(row, known)
-        method = str((runs[0].method or {}).get("name"))
+        method = str((row.runs[0].method or {}).get("name"))
         plain = row.name == method and method not in drawn
         if plain:
             drawn.add(method)
         short = row.name if names[row.name] == 1 else row.label
-        past = [pasts[run.path] for run in runs]
-        contenders.append(Contender(row, runs, method, short, plain, curve(past), history(past)))
+        past = [pasts[run.path] for run in row.runs]
+        contenders.append(Contender(row, method, short, plain, curve(past), history(past)))
     return contenders
 
 
@@ -208,45 +204,44 @@ def _ease(contenders: Sequence[Contender], group: Group, task: int) -> float:
     return math.fsum(panels) / len(panels)
 
 
-def _headline(group: Group, contenders: Sequence[Contender], known: Sequence[Member], measure: str) -> Headline | None:
+def _headline(group: Group, contenders: Sequence[Contender], measure: str) -> Headline | None:
     if not contenders:
         return None
     best, *others = [of for of in contenders if not of.ablation] or contenders
     # Its name has to stand for nothing but the best row.
-    compared = {run.path for of in (best, *others) for run in of.runs if of is best or of.row.name != best.row.name}
-    against = _against(best.row.name, [of for of in known if of.record.path in compared], group, measure)
+    against = _against(best, [of for of in others if of.row.name != best.row.name], group, measure)
     return Headline(
         best=best,
-        rivals={other.short: against.get(_key(other.runs)) for other in others},
+        rivals={other.short: against.get(other.short) for other in others},
         higher=[of.short for of in contenders[: contenders.index(best)]],
     )
 
 
 def _ablations(
-    group: Group, contenders: Sequence[Contender], known: Sequence[Member], measure: str
+    group: Group, contenders: Sequence[Contender], measure: str
 ) -> dict[str, list[tuple[Contender, Mapping[str, Estimate]]]]:
     found: dict[str, list[tuple[Contender, Mapping[str, Estimate]]]] = {}
-    for method in sorted({of.method for of in contenders if of.ablation}):
-        ours = [of for of in contenders if of.method == method]
-        paths = {run.path for of in ours for run in of.runs}
-        against = _against(method, [of for of in known if of.record.path in paths], group, measure)
-        bars = [(of, against[key]) for of in ours if of.ablation and (key := _key(of.runs)) in against]
-        if bars:
-            found[method] = bars
-    return found
+    for full in contenders:
+        parts = [of for of in contenders if of.ablation and of.method == full.method]
+        if full.plain and parts:
+            against = _against(full, parts, group, measure)
+            bars = [(of, against[of.short]) for of in parts if of.short in against]
+            found |= {full.method: bars} if bars else {}
+    return dict(sorted(found.items()))
 
 
 def _against(
-    reference: str, known: Sequence[Member], group: Group, measure: str
-) -> dict[tuple[str, ...], Mapping[str, Estimate]]:
-    """Differences to another reference, one comparison of as many as there are rows; by the paths of a row's runs."""
-    groups, _ = compare([of.record for of in known], mode=group.mode, measure=measure, reference=reference)
-    rows = [row for of in groups for row in of.rows]
-    return {_key(of_row(row, known)): row.against for row in rows if row.against is not None}
+    reference: Contender, others: Sequence[Contender], group: Group, measure: str
+) -> dict[str, Mapping[str, Estimate]]:
+    """Differences to another reference, one comparison of as many as there are others; by their names in figures."""
+    together = [run for of in (reference, *others) for run in of.runs]
+    groups, _ = compare(together, mode=group.mode, measure=measure, reference=reference.row.name)
+    found = {_paths(row): row.against for of in groups for row in of.rows if row.against is not None}
+    return {of.short: found[_paths(of.row)] for of in others if _paths(of.row) in found}
 
 
-def _key(runs: Sequence[Record]) -> tuple[str, ...]:
-    return tuple(run.path for run in runs)
+def _paths(row: Row) -> tuple[str, ...]:
+    return tuple(run.path for run in row.runs)
 
 
 def _means(tables: Sequence[Sequence[float]]) -> list[float]:

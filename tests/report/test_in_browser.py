@@ -122,9 +122,10 @@ def test_choices_redraw_and_dark_is_dark(page: Browser) -> None:
     page.value("document.querySelector('[data-choice=measure]').dispatchEvent(new Event('change'))")
     assert page.value(title) == "success"
     paper = "getComputedStyle(document.body).backgroundColor"
-    light = page.value(paper)
+    words = "document.querySelector('[data-figure=curves] .chart .g-ytitle text').style.fill"
+    light, written = page.value(paper), page.value(words)
     page.value("document.getElementById('theme').click()")
-    assert page.value(paper) != light
+    assert page.value(paper) != light and page.value(words) != written, "figures are drawn in the colours of the page"
     assert page.value("getComputedStyle(document.body).colorScheme") == "dark"
 
 
