@@ -42,12 +42,11 @@ def limits(config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def others(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What else may influence learning, by dotted name; of the policy, what is not the default of what is trained."""
+    """What else may influence learning, by dotted name; of the policy, which of its weights learn, and in what."""
     usual = dotted(dump(TrainedPolicyConfig()))
-    policy = dotted(config.get("policy") or {})
-    trained = {name: value for name, value in policy.items() if name in usual and value != usual[name]}
+    policy = {**usual, **dotted(config.get("policy") or {})}
     return {
-        **{f"policy.{name}": value for name, value in trained.items() if name not in ("name", "device")},
+        **{f"policy.{name}": policy[name] for name in usual if name not in ("name", "device")},
         **{
             name: value
             for name, value in dotted(config).items()

@@ -267,7 +267,8 @@ def _methods(
     varied = sorted(
         name
         for name in {name for of in settings.values() for name in of}
-        if len({as_key(of.get(name)) for of in settings.values()}) > 1
+        # A record that is older than a setting says nothing about it.
+        if len({as_key(of[name]) for of in settings.values() if name in of}) > 1
     )
     labels: dict[str, tuple[str, dict[str, Any]]] = {}
     members: dict[str, list[Record]] = defaultdict(list)

@@ -134,6 +134,17 @@ def test_other_settings_are_named_where_rows_differ_in_them(runs: Path) -> None:
     assert switches == {"optimiser.lr=0.001", "optimiser.lr=0.01"}
 
 
+def test_adapters_set_rows_apart_and_ways_to_hold_less_do_not(runs: Path) -> None:
+    # The other records are older than these settings.
+    lean = {"gradient_checkpointing": True, "logprob_chunk": 64}
+    record(runs / "lean", [1.0, 0.0, 0.0, 0.0], config__memory=lean, config__seed=7)
+    assert {row["switches"] for row in table(runs) if row["name"] == "grpo"} == {""}
+    record(runs / "low", [1.0, 0.0, 0.0, 0.0], config__policy={"name": "tiny", "lora": {"rank": 8}})
+    record(runs / "fast", [1.0, 0.0, 0.0, 0.0], config__optimiser__betas=[0.5, 0.5], config__seed=8)
+    switches = {row["switches"] for row in table(runs) if row["name"] == "grpo"}
+    assert switches == {"policy.lora.rank=0", "policy.lora.rank=8"}
+
+
 def test_the_reference_is_the_plainest_configuration_of_its_method(runs: Path) -> None:
     record(runs / "small", [1.0, 1.0, 1.0, 1.0], config__method={"name": "grpo", "group_size": 4})
     rows = {row["switches"]: row for row in table(runs) if row["name"] == "grpo"}
