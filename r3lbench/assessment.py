@@ -1,7 +1,7 @@
 """How well reflections find the decisive step, and how well credit ranks with the true advantages of steps.
 
 Pure arithmetic on what a run recorded and what `valuing` found out; the definitions, with their reasons, stand in
-docs/credit.md. Intervals are bootstrapped over tasks: what was tried on one task stays together.
+docs/credit.md. Intervals are over tasks: what was tried on one task stays together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from r3lbench.stats import LEVEL, estimate
+from r3lbench.stats import LEVEL, UNIT, estimate
 from r3lbench.traces import RecordedGroup
 from r3lbench.valuing import Values
 
@@ -54,7 +54,8 @@ class Pivot:
         return {name: math.fsum(one[name] for one in drawn) / len(drawn) for name in PIVOT_MEASURES}
 
 
-PIVOT_MEASURES = ("exact", "within_one", "in_time", "offset")
+SHARES = ("exact", "within_one", "in_time")
+PIVOT_MEASURES = (*SHARES, "offset")
 CREDIT_MEASURES = ("pooled", "in_groups", "in_attempts", "sign", "decisive", "innocent")
 
 
@@ -230,7 +231,10 @@ def assess(groups: Iterable[Judged]) -> Assessment:
             "without_step": sum(group.without_step for group in groups),
             "pivots": len(pivots),
         },
-        pivots={name: _mean((task, of[name]) for task, of in named) for name in PIVOT_MEASURES},
+        pivots={
+            name: _mean(((task, of[name]) for task, of in named), UNIT if name in SHARES else None)
+            for name in PIVOT_MEASURES
+        },
         chance={name: math.fsum(of[name] for of in drawn) / len(drawn) if drawn else None for name in PIVOT_MEASURES},
         lift={
             name: _mean((task, of[name] - by[name]) for (task, of), by in zip(named, drawn, strict=True))
@@ -266,16 +270,16 @@ def _credit_measures(groups: Sequence[Judged]) -> dict[str, Measure]:
         ]
     return {
         "pooled": _correlation(pooled),
-        "in_groups": _mean(in_groups),
-        "in_attempts": _mean(in_attempts),
-        "sign": _mean(signs),
-        "decisive": _mean(decisive),
-        "innocent": _mean(innocent),
+        "in_groups": _mean(in_groups, (-1.0, 1.0)),
+        "in_attempts": _mean(in_attempts, (-1.0, 1.0)),
+        "sign": _mean(signs, UNIT),
+        "decisive": _mean(decisive, UNIT),
+        "innocent": _mean(innocent, UNIT),
     }
 
 
-def _mean(values: Iterable[tuple[str, float | None]]) -> Measure:
-    """The mean of what is defined, with its interval over tasks."""
+def _mean(values: Iterable[tuple[str, float | None]], bounds: tuple[float, float] | None = None) -> Measure:
+    """The mean of what is defined, with its interval over tasks, which stays between the bounds."""
     by_task: dict[str, list[float]] = defaultdict(list)
     for task, value in values:
         if value is not None:
@@ -283,7 +287,8 @@ def _mean(values: Iterable[tuple[str, float | None]]) -> Measure:
     if not by_task:
         return Measure(None, None, None, 0)
     tasks = sorted(by_task)
-    of = estimate([[math.fsum(by_task[task]) for task in tasks]], per=[[len(by_task[task]) for task in tasks]])
+    sums, counts = ([[of(by_task[task]) for task in tasks]] for of in (math.fsum, len))
+    of = estimate(sums, per=counts, bounds=bounds)
     return Measure(of.value, of.low, of.high, sum(map(len, by_task.values())))
 
 

@@ -39,7 +39,7 @@ from r3lbench.rollout.meter import EVALUATION, Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.rollout.workers import EnvSource
-from r3lbench.stats import Estimate, difference, estimate
+from r3lbench.stats import UNIT, Estimate, difference, estimate
 from r3lbench.tasks import Task
 
 if TYPE_CHECKING:
@@ -200,12 +200,14 @@ def estimates(scores: Sequence[Score], tasks: int) -> dict[str, Estimate]:
     """
     steps = _by_task([score.steps for score in scores], tasks)
     return {
-        "success": estimate(_by_task([score.success for score in scores], tasks)),
-        "score": estimate(_by_task([score.score for score in scores], tasks)),
+        "success": estimate(_by_task([score.success for score in scores], tasks), bounds=UNIT),
+        "score": estimate(_by_task([score.score for score in scores], tasks), bounds=UNIT),
         "return": estimate(_by_task([score.ret for score in scores], tasks)),
         "steps": estimate(steps),
         # An episode without a step has no invalid one; any positive denominator will do.
-        "invalid": estimate(_by_task([score.invalid for score in scores], tasks), per=np.maximum(steps, 1e-9)),
+        "invalid": estimate(
+            _by_task([score.invalid for score in scores], tasks), per=np.maximum(steps, 1e-9), bounds=UNIT
+        ),
     }
 
 
@@ -229,7 +231,7 @@ def measures(of: Round, first: Round, tasks: int) -> dict[str, Estimate]:
 
     return {
         **estimates(now, tasks),
-        "best_score": estimate(_by_task([draft.best for draft in of.drafts], tasks)),
+        "best_score": estimate(_by_task([draft.best for draft in of.drafts], tasks), bounds=UNIT),
         "success_change": change("success"),
         "score_change": change("score"),
     }

@@ -74,7 +74,8 @@ def test_the_record_describes_itself(evaluate: Evaluate) -> None:
     assert manifest["sees"] == {"agent": ["expert"]} and manifest["policy"] == {}
     assert set(manifest["panels"]) == {"train", "valid", "test"}
     assert result is not None and result["evaluation"]["after"]["sampled"]["tasks"] == 2
-    assert result["intervals"]["sampled"]["success"] == [1.0, 1.0]
+    # Wilson's interval of two tasks, with t of one degree of freedom: 1 / (1 + 12.706^2 / 2).
+    assert result["intervals"]["sampled"]["success"] == pytest.approx([0.012236, 1.0], abs=1e-6)
     assert result["cost"]["evaluate"]["env_steps"] == sum(line["steps"] for line in folder.evaluations())
 
 
@@ -186,8 +187,13 @@ def test_first_attempts_are_recorded_as_without_self_improvement(evaluate: Evalu
     told = {"improve": 2, "improve_with": "hindsight", "reflection": DEFAULTS["reflection"]}
     assert settings == {**plain.manifest["config"], **told}
     assert not (plain.path / "improvement.jsonl").exists()
-    # To the leaderboard both are the same first attempts.
-    assert compare([read(plain)]) == compare([read(improved)])
+    # To the leaderboard both are the same first attempts; what follows them stands apart.
+    [[without], _], [[group], _] = compare([read(plain)]), compare([read(improved)])
+    assert [row.values for row in without.rows] == [row.values for row in group.rows]
+    told = [trial.protocol for trial in group.trials]
+    assert told[: len(without.trials)] == [trial.protocol for trial in without.trials] and len(told) > len(
+        without.trials
+    )
 
 
 def test_every_round_is_recorded_and_summed_up(evaluate: Evaluate, toy_policy: Path) -> None:
@@ -287,7 +293,8 @@ def test_the_table_shows_means_with_their_intervals(capsys: pytest.CaptureFixtur
     assert main(["--env", "toy", "--agent", "oracle", "--tasks", "4"]) == 0
     out = capsys.readouterr().out
     assert "oracle on Toy-v0, seed 0" in out and "panel test: 4 of 8 tasks" in out
-    assert "100.0   [100.0, 100.0]" in out
+    # Wilson's interval of four tasks, with t of three degrees of freedom: 1 / (1 + 3.182^2 / 4).
+    assert "100.0    [28.3, 100.0]" in out
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,5 +308,7 @@ def test_estimates_are_the_means_of_the_summary() -> None:
     found, means = estimates(scores, 2), summary(scores)
     assert {name: of.value for name, of in found.items()} == pytest.approx({name: means[name] for name in found})
     assert (found["score"].seeds, found["score"].tasks) == (1, 2)
-    # One of two tasks is drawn: all or nothing of each.
-    assert (found["score"].low, found["score"].high) == (0.0, 0.75)
+    # Tasks .75 and 0: a variance of .140625, as of 1 / .6 trials of .375; t = 12.706 with one degree of freedom, so
+    # that s = .6 t^2 = 96.87, and the ends are (.375 + s / 2 -+ sqrt(s (.375 * .625 + s / 4))) / (1 + s).
+    assert (found["score"].low, found["score"].high) == pytest.approx((0.00144, 0.99600), abs=1e-5)
+    assert all(0 <= found[name].low <= found[name].high <= 1 for name in ("success", "score", "invalid"))
