@@ -28,7 +28,7 @@ import numpy as np
 import rapidfuzz
 
 from r3lbench.environments.webshop import WebShop
-from r3lbench.environments.webshop.keeping import CACHE, cache_folder
+from r3lbench.environments.webshop.keeping import CACHE
 from r3lbench.snapshot import Snapshot
 
 SESSIONS = (1, 4, 16, 64, 256)
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--num-products", type=int)
     parser.add_argument("--episodes", type=int, default=2000, help="episodes, or so many times ten steps, in a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--first", action="store_true", help="also the first opening, in an empty cache")
+    parser.add_argument("--first", action="store_true", help="begin with an empty cache below TMPDIR")
     parser.add_argument("--play", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     options = {"data": given.data, "num_products": given.num_products}
@@ -54,16 +54,19 @@ def main() -> None:
     command = [sys.executable, __file__, "--episodes", str(given.episodes), "--rounds", str(given.rounds)]
     for flag, value in (("--data", given.data), ("--num-products", given.num_products)):
         command += [] if value is None else [flag, str(value)]
-    if given.first:
-        table(("first opening", "measured"), first_opening(command))
-    table(("WebShop", "measured"), alone(options, given.episodes, given.rounds))
-    table(
-        ("sessions in one process", "steps per CPU second", "resident, MB", "more than one session, MB"), curve(command)
-    )
-    table(
-        ("processes", "sessions", "steps per CPU second", "memory of all (PSS), MB", "of each alone, MB"),
-        side_by_side(command),
-    )
+    with ExitStack() as stack:
+        if given.first:
+            os.environ[CACHE] = stack.enter_context(tempfile.TemporaryDirectory())
+            table(("first opening", "measured"), first_opening(command))
+        table(("WebShop", "measured"), alone(options, given.episodes, given.rounds))
+        table(
+            ("sessions in one process", "steps per CPU second", "resident, MB", "more than one session, MB"),
+            curve(command),
+        )
+        table(
+            ("processes", "sessions", "steps per CPU second", "memory of all (PSS), MB", "of each alone, MB"),
+            side_by_side(command),
+        )
     print(
         f"Python {platform.python_version()}, NumPy {np.__version__}, RapidFuzz {rapidfuzz.__version__}, "
         f"{platform.machine()} {sys.platform}, {os.cpu_count()} cores"
@@ -79,11 +82,10 @@ def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> None:
 
 
 def first_opening(command: list[str]) -> Iterator[Sequence[str]]:
-    """What it costs to make what is kept."""
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as cache:
-        [made] = players(command, 1, 0, cache)
-        size = sum(file.stat().st_size for file in Path(cache).rglob("*") if file.is_file())
-        [found] = players(command, 1, 0, cache)
+    """What it costs to make what is kept, where nothing is."""
+    [made] = players(command, 1, 0)
+    [found] = players(command, 1, 0)
+    size = sum(file.stat().st_size for file in Path(os.environ[CACHE]).rglob("*") if file.is_file())
     yield "time, everything made", f"{made['opened']:,.1f} CPU s"
     yield "most memory while making it", f"{made['most']:,.0f} MB"
     yield "kept on disk", f"{size / 1e6:,.0f} MB"
@@ -138,9 +140,8 @@ def side_by_side(command: list[str]) -> Iterator[Sequence[str]]:
         yield f"{count}", f"{count * EACH}", f"{mean:,.0f}", f"{total:.0f}", f"{own / count:.0f}"
 
 
-def players(command: list[str], count: int, sessions: int, cache: str | None = None) -> list[dict[str, float]]:
+def players(command: list[str], count: int, sessions: int) -> list[dict[str, float]]:
     """What so many processes that play so many sessions each say of themselves, with their memory."""
-    environment = os.environ if cache is None else {**os.environ, CACHE: cache}
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -149,7 +150,6 @@ def players(command: list[str], count: int, sessions: int, cache: str | None = N
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
-                    env=environment,
                 )
             )
             for _ in range(count)
