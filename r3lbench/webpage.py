@@ -23,10 +23,10 @@ def webpage(of: Document) -> str:
     template = resources.files("r3lbench").joinpath("leaderboard.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template)
-    return BEGINNING + page.render(title=TITLE, reading=READING, document=of, cell=cell, sort_key=_sort_key)
+    return BEGINNING + page.render(title=TITLE, reading=READING, document=of, cell=cell, sort_key=sort_key)
 
 
-def _sort_key(value: str) -> str:
+def sort_key(value: str) -> str:
     """What a cell is sorted by; empty for nothing, which comes last."""
     number = _NUMBER.match(value)
     if number is None:

@@ -11,7 +11,7 @@ from typing import Any
 from r3lbench.baselines.grpo import GRPO
 from r3lbench.baselines.r3l import R3L
 from r3lbench.files import gzip_lines
-from r3lbench.recording import RunFolder, group_json
+from r3lbench.recording import SEAL, RunFolder, group_json
 from r3lbench.report import main
 from r3lbench.report.curves import read_past
 from r3lbench.report.sections import Section, sections
@@ -60,7 +60,8 @@ def spent(update: int, tokens: int, *, retries: int) -> dict[str, Any]:
 
 
 def retell(run: RunFolder, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Give a run other metrics, and timings of 3 seconds an update."""
+    """Give a run other metrics, and timings of 3 seconds an update; it is sealed no longer."""
+    (run.path / SEAL).unlink(missing_ok=True)
     (run.path / "metrics.jsonl").unlink()
     for line in metrics:
         run.append("metrics.jsonl", line)

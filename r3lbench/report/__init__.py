@@ -22,6 +22,7 @@ from r3lbench.files import write_atomic
 from r3lbench.leaderboard import notes_on
 from r3lbench.report.branches import Choice, collect
 from r3lbench.report.curves import Past, read_past
+from r3lbench.report.overall import overalls
 from r3lbench.report.page import BEGINNING, Page, render
 from r3lbench.report.sections import sections
 from r3lbench.report.words import many
@@ -86,6 +87,7 @@ def run(config: ReportConfig) -> Path:
     shown = sections(groups, pasts, measure=config.measure)
     recorded = collect(shown, Choice(wanted, config.groups, config.steps))
     page = Page(
+        overalls=overalls(groups, config.measure),
         sections=shown,
         recorded=recorded,
         notes=notes_on(findings, left_out),

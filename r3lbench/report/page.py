@@ -9,28 +9,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from r3lbench.grids import NOT_SEPARABLE, Grid, costs, happenings, outcomes
+from r3lbench.formats import cell
+from r3lbench.grids import Grid, about, across, apart, costs, happenings, outcomes, protocols
 from r3lbench.report.branches import Recorded
 from r3lbench.report.figures import figures
+from r3lbench.report.overall import Overall
 from r3lbench.report.sections import Section
-from r3lbench.report.strips import colours, strips
-from r3lbench.report.words import missing, words
+from r3lbench.report.strips import Strip, colours, overall_strips, strips
+from r3lbench.report.words import Words, missing, overall_words, words
+from r3lbench.webpage import sort_key
 
 BEGINNING = "<!doctype html>\n<!-- r3lbench report -->\n"
 """So every report begins."""
 _STYLES = ("page.css", "viewer.css")
 _SCRIPTS = ("paint.js", "figures.js", "charts.js", "viewer.js", "page.js")
-_CELL = re.compile(r"([^\[(]+?)(?: (\[[^\]]*\]))?(?:((?:, | \().*))?")
-_NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+")
-_SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Page:
     """Everything a report shows.
 
     Attributes:
+        overalls: What methods came to over several environments.
         sections: The comparisons.
         recorded: Groups for the branch viewer.
         notes: One line about every run that is in no table.
@@ -48,6 +48,7 @@ class Page:
         reference: Name of the method that others are compared with.
     """
 
+    overalls: Sequence[Overall]
     sections: Sequence[Section]
     recorded: Recorded
     notes: Sequence[str]
@@ -59,22 +60,24 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
+class Card:
+    """A comparison at a glance.
 
     Attributes:
-        value: What it says first.
-        interval: Its interval in brackets; may be empty.
-        rest: What follows.
-        key: What it is sorted by; empty for nothing, which comes last.
-        tone: ``"up"`` or ``"down"`` for a difference that is one, ``"open"`` for one that may be none, or empty.
+        anchor: Of what is told more of it.
+        title: What was played.
+        terms: Under which terms.
+        said: What it came to.
+        strips: Its methods, best first.
+        marks: Where training began, floor and ceiling, in per cent of the scale.
     """
 
-    value: str
-    interval: str
-    rest: str
-    key: str
-    tone: str
+    anchor: str
+    title: str
+    terms: str
+    said: Words
+    strips: Sequence[Strip]
+    marks: Sequence[float]
 
 
 def render(page: Page, library: str) -> bytes:
@@ -85,7 +88,7 @@ def render(page: Page, library: str) -> bytes:
         library: Source of plotly.js.
     """
     scripts = [_source(name) for name in _SCRIPTS]
-    numbers = colours(page.sections, page.reference)
+    groups = [section.group for section in page.sections]
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -95,8 +98,11 @@ def render(page: Page, library: str) -> bytes:
     text = environment.from_string(_source("page.html")).render(
         page=page,
         tables={section.anchor: _tables(section) for section in page.sections},
-        words={section.anchor: words(section) for section in page.sections},
-        strips={section.anchor: strips(section, numbers) for section in page.sections},
+        cards={card.anchor: card for card in _cards(page)},
+        together={of.anchor: (about(of.suite), across(of.suite)) for of in page.overalls},
+        apart={section.anchor: apart(section.group, groups) or "" for section in page.sections},
+        cell=cell,
+        sort_key=sort_key,
         missing={section.anchor: missing(section) for section in page.sections},
         recorded_in={shown.about["section"] for shown in page.recorded.groups},
         policy=" ".join(f"'sha256-{_digest(script)}'" for script in (library, *scripts)),
@@ -123,32 +129,26 @@ def _json(value: Any) -> str:
     return text.replace("<", "\\u003c")
 
 
-def _tables(section: Section) -> dict[str, tuple[tuple[str, ...], list[list[Cell]], list[str]] | None]:
-    """Columns, rows and alignment of each table of the leaderboard; None where there is none."""
-    grids: Mapping[str, Grid | None] = {
+def _cards(page: Page) -> list[Card]:
+    """What speaks of several environments first."""
+    numbers = colours(page.sections, page.reference)
+    cards = []
+    for of in page.overalls:
+        marks = [] if of.start is None else [round(100 * of.start.value.value, 1)]
+        cards.append(Card(of.anchor, of.title, of.terms, overall_words(of), overall_strips(of, numbers), marks))
+    for section in page.sections:
+        said = words(section)
+        if said is not None:
+            marks = [round(100 * row.values[section.measure].value, 1) for row in section.marks]
+            cards.append(Card(section.anchor, section.title, section.terms, said, strips(section, numbers), marks))
+    return cards
+
+
+def _tables(section: Section) -> dict[str, Grid | None]:
+    """The tables of the leaderboard, by their place; None where there is none."""
+    return {
         "results": outcomes(section.group, section.measure),
+        "protocols": protocols(section.group, section.measure),
         "costs": costs(section.group),
         "learned": happenings(section.group),
     }
-    return {name: None if grid is None else _cells(grid) for name, grid in grids.items()}
-
-
-def _cells(grid: Grid) -> tuple[tuple[str, ...], list[list[Cell]], list[str]]:
-    return grid.columns, [[cell_of(text) for text in row] for row in grid.rows], grid.justified
-
-
-def cell_of(text: str) -> Cell:
-    """A cell of the leaderboard, taken apart: ``"+0.1 [+0.0, +0.2], not separable"``, or ``"name (settings)"``."""
-    found = _CELL.fullmatch(text)
-    value, interval, rest = (part or "" for part in found.groups()) if found else (text, "", "")
-    tone = ""
-    if interval and value.startswith(("+", "-")):
-        tone = "open" if NOT_SEPARABLE in rest else "up" if value.startswith("+") else "down"
-    return Cell(value, interval, rest.removeprefix(", "), _key(value), tone)
-
-
-def _key(value: str) -> str:
-    number = _NUMBER.match(value)
-    if number is None:
-        return value.lower()
-    return repr(float(number[0].replace(",", "")) * _SIZES.get(value[number.end() :].strip()[:1], 1.0))

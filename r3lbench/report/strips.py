@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from r3lbench.grids import NOT_SEPARABLE
+from r3lbench.report.overall import Overall, method_of
 from r3lbench.report.sections import Section
 from r3lbench.report.words import interval
-from r3lbench.standings import Row
-
-_STANDINGS = {None: "", True: "behind", False: "not separable"}
+from r3lbench.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,30 @@ def strips(section: Section, numbers: Mapping[str, int]) -> list[Strip]:
     """
     if section.headline is None:
         return []
-    found = section.headline.rivals
-    lines = []
-    for of in section.contenders:
-        against = found.get(of.short)
-        standing = _STANDINGS[None if against is None else against[section.measure].separable]
-        if of is section.headline.best or of.plain:
-            best = of is section.headline.best
-            lines.append(_strip(of.short, of.row, section.measure, "highest" if best else standing, numbers[of.method]))
-    return lines
+    best, rivals, measure = section.headline.best, section.headline.rivals, section.measure
+    found = {name: None if of is None else of[measure] for name, of in rivals.items()}
+    return [
+        _strip(of.short, of.row.values[measure], measure, _standing(of.short, found), numbers[of.method])
+        for of in section.contenders
+        if of is best or of.plain
+    ]
 
 
-def _strip(name: str, row: Row, measure: str, standing: str, colour: int) -> Strip:
-    of = row.values[measure]
-    low, middle, high = (round(100 * end, 2) for end in (of.low, of.value, of.high))
+def overall_strips(of: Overall, numbers: Mapping[str, int]) -> list[Strip]:
+    """The same across environments."""
+    return [
+        _strip(one.label, one.value, "score", _standing(one.label, of.rivals), numbers[method_of(one)])
+        for one in of.methods
+    ]
+
+
+def _standing(name: str, rivals: Mapping[str, Estimate | None]) -> str:
+    if name not in rivals:
+        return "highest"
+    found = rivals[name]
+    return "" if found is None else "behind" if found.separable else NOT_SEPARABLE
+
+
+def _strip(name: str, of: Estimate, measure: str, standing: str, colour: int) -> Strip:
+    low, middle, high = (round(100 * min(max(end, 0.0), 1.0), 2) for end in (of.low, of.value, of.high))
     return Strip(name, interval(of, measure), standing, colour, middle, low, round(high - low, 2))

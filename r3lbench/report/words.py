@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from r3lbench.grids import NOT_SEPARABLE
+from r3lbench.report.overall import Overall
 from r3lbench.report.sections import Headline, Section
 from r3lbench.standings import COSTS, Kind, Row
 from r3lbench.stats import Estimate
+from r3lbench.verdict import Verdict
 
 _MOST_NAMES = 4
 
@@ -20,24 +22,12 @@ class Words:
     Attributes:
         best: Name of the method that ends highest.
         verdict: What can be said of it; a sentence that begins with its name.
-        value: What it came to, with its interval.
-        scale: Where training began, floor and ceiling; may be empty.
-        gain: Its difference to the reference, or of the next to it; empty where there is none.
-        costs: Of a run of it.
-        beside: Whose costs they are a multiple of, in brackets; empty where nobody's.
-        setting: Seeds and tasks.
-        caution: What else one should know; may be empty.
+        facts: What else there is to say, by what it answers.
     """
 
     best: str
     verdict: str
-    value: str
-    scale: str
-    gain: str
-    costs: Sequence[str]
-    beside: str
-    setting: str
-    caution: str
+    facts: Mapping[str, str]
 
 
 def words(section: Section) -> Words | None:
@@ -45,22 +35,46 @@ def words(section: Section) -> Words | None:
     headline = section.headline
     if headline is None:
         return None
-    row, measure, seeds = headline.best.row, section.measure, section.seeds
-    beside = section.reference if section.reference is not row else None
-    of_seeds = many(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[1]} seeds"
-    cautions = [f"{name}, an ablation, ends higher still." for name in headline.higher[:1]]
-    cautions += ["With one seed, intervals speak of the choice of tasks only."] if seeds[0] == 1 else []
-    return Words(
-        best=headline.best.short,
-        verdict=verdict({name: of[measure] for name, of in headline.rivals.items() if of is not None}),
-        value=interval(row.values[measure], measure),
-        scale=", ".join(f"{_called(of)} {short(of.values[measure].value, measure)}" for of in section.marks),
-        gain=gain(section, headline),
-        costs=costs(row, beside),
-        beside="" if beside is None else beside.name,
-        setting=f"{of_seeds}, {many(section.group.tasks, 'task')}",
-        caution=" ".join(cautions),
-    )
+    row, measure, reference = headline.best.row, section.measure, section.reference
+    rivals = {name: of[measure] for name, of in headline.rivals.items() if of is not None}
+    against = None if row.against is None else row.against[measure]
+    beside = None if reference is row else reference
+    spent = "Cost of a run" if beside is None else f"Cost of a run (× that of {beside.name})"
+    facts = {
+        "By how much": gain(against, section.group.reference, rivals, measure),
+        spent: ", ".join(costs(row, beside)),
+        "Measured with": f"{_seeds(section.seeds)}, {many(section.group.tasks, 'task')}",
+        "Grey ticks": ", ".join(f"{_called(of)} {mean(of.values[measure].value, measure)}" for of in section.marks),
+        "Mind that": " ".join(_cautions(headline, row.verdict, section.seeds)),
+    }
+    return Words(headline.best.short, verdict(rivals), {name: said for name, said in facts.items() if said})
+
+
+def overall_words(of: Overall) -> Words:
+    """The same across environments."""
+    best, measure = of.methods[0], of.suite.measure
+    rivals = {name: found for name, found in of.rivals.items() if found is not None}
+    start = of.start
+    facts = {
+        "By how much": gain(best.against, of.suite.reference, rivals, "score"),
+        "On each": ", ".join(
+            f"{group.env} {value:.3f}" for group, value in zip(of.suite.groups, best.by_environment, strict=True)
+        ),
+        "Measured with": f"{many(len(best.seeds), 'seed')}; {measure} where 0 is random play and 1 the expert, every "
+        "environment counting the same",
+        "Grey ticks": "" if start is None else f"warm start {start.value.value:.3f}",
+    }
+    return Words(best.label, verdict(rivals), {name: said for name, said in facts.items() if said})
+
+
+def _seeds(counts: Sequence[int]) -> str:
+    return many(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def _cautions(headline: Headline, record: Verdict, seeds: Sequence[int]) -> list[str]:
+    said = [f"{name}, an ablation, ends higher still." for name in headline.higher[:1]]
+    said += ["Its records failed verification."] if record is Verdict.FAILED else []
+    return said + (["With one seed, intervals speak of the choice of tasks only."] if seeds[0] == 1 else [])
 
 
 def verdict(rivals: Mapping[str, Estimate]) -> str:
@@ -84,15 +98,20 @@ def _named(methods: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(methods[:-1]), methods[-1])))
 
 
-def gain(section: Section, headline: Headline) -> str:
-    """By how much the best row is ahead of the reference, or of the next row where it is the reference itself."""
-    measure, row = section.measure, headline.best.row
-    if row.against is not None:
-        return difference(row.against[measure], measure, f"against {section.group.reference}")
-    behind = [(name, found[measure]) for name, found in headline.rivals.items() if found is not None]
-    if not behind:
+def gain(against: Estimate | None, reference: str, rivals: Mapping[str, Estimate], measure: str) -> str:
+    """By how much the best is ahead of the reference, or of the next where it is the reference itself.
+
+    Args:
+        against: Its difference to the reference; None where there is none.
+        reference: Name of the reference.
+        rivals: Differences of the others to the best, best first.
+        measure: What they are of.
+    """
+    if against is not None:
+        return difference(against, measure, f"against {reference}")
+    if not rivals:
         return ""
-    name, found = behind[0]
+    name, found = next(iter(rivals.items()))
     turned = replace(found, value=-found.value, low=-found.high, high=-found.low)
     return difference(turned, measure, f"against {name}, the next")
 
@@ -129,7 +148,7 @@ def _called(row: Row) -> str:
     return row.name if row.kind is Kind.WARM_START else f"{row.label} ({row.kind})"
 
 
-def short(value: float, measure: str) -> str:
+def mean(value: float, measure: str) -> str:
     """A mean."""
     return f"{100 * value:.1f} %" if measure == "success" else f"{value:.3f}"
 
