@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -49,8 +50,8 @@ READING = (
     "at* that share of its steps, and the divergence from the starting policy is that of the last update.",
 )
 """How to read the tables."""
-_ROOMY = 140
-"""Columns of a terminal on which intervals stand beside their values."""
+_GAP = 3
+"""Between columns on a terminal."""
 _PARTS = re.compile(r"([^\[(]+?)(?: (\[[^\]]*\]))?(?:((?:, | \().*))?")
 
 
@@ -219,18 +220,32 @@ def show(console: Console, of: Document) -> None:
         for number, grid in enumerate(chapter.grids):
             if number:
                 console.print(Text(grid.title, style="italic"))
-            console.print(_rich_table(grid, stacked=console.width < _ROOMY))
+            console.print(_rich_table(grid, console.width))
     for note in of.notes:
         console.print(Text(note, style="yellow"))
 
 
-def _rich_table(grid: Grid, *, stacked: bool) -> Table:
+def _rich_table(grid: Grid, width: int) -> Table:
+    """Intervals stand below their values where there is no room beside them; words and numbers are broken last."""
+    columns = list(zip(grid.columns, *grid.rows, strict=True))
+    stacked = sum(max(map(len, column)) + _GAP for column in columns) > width
+    least = [_least(column, side, stacked=stacked) for column, side in zip(columns, grid.justified, strict=True)]
+    # Columns of numbers have just that width, so that it is texts that wrap; none where not even that has room.
+    fixed = stacked and sum(least) + _GAP * len(least) <= width
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, side in zip(grid.columns, grid.justified, strict=True):
-        table.add_column(column, justify="left" if side == "left" else "right", overflow="fold")
+    for column, side, size in zip(grid.columns, grid.justified, least, strict=True):
+        justify: Literal["left", "right"] = "left" if side == "left" else "right"
+        table.add_column(column, justify=justify, width=size if fixed and side == "right" else None, overflow="fold")
     for row in grid.rows:
         table.add_row(*(_styled(text, stacked=stacked) for text in row))
     return table
+
+
+def _least(column: Sequence[str], side: str, *, stacked: bool) -> int:
+    """The width in which no word and no number of a column is broken."""
+    cells = [_styled(text, stacked=stacked).plain for text in column[1:]]
+    pieces = [piece for text in cells for piece in (text.split() if side == "left" else text.split("\n"))]
+    return max(map(len, [*column[0].split(), *pieces]))
 
 
 _STYLES = {"up": "green", "down": "red", "open": "dim"}

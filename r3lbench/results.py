@@ -189,6 +189,11 @@ class Record:
         return int(self.config["seed"])
 
     @property
+    def attempts(self) -> int:
+        """How often every task was played after training."""
+        return max((len(of["score"][0]) for of in self.episodes.values()), default=0)
+
+    @property
     def method(self) -> dict[str, Any] | None:
         """The method's settings; None for a mere evaluation."""
         return self.config.get("method")

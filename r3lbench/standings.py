@@ -238,7 +238,13 @@ def _group(
     played = [record for record in runs if record.method is None]
     agent = first.config.get("agent") or {}
     methods, found = _methods(trained, mode, reference, notes)
-    rows = [*methods, *_warm_start(trained, mode), *_evaluated(played, mode, notes), *_evaluated(bounds, mode, notes)]
+    rows = [*methods, *_warm_start(trained, mode)]
+    tried = trials(played if played or trained else bounds, mode, k)
+    of_trials = {run.path for trial in tried for run in trial.runs}
+    for evaluated in (played, bounds):
+        of_agents, doubles = _evaluated(evaluated, mode)
+        rows += of_agents
+        notes += [words for path, words in doubles.items() if path not in of_trials]
     return Group(
         name=str((first.config.get("env") or {}).get("name", first.manifest.env)),
         env=first.manifest.env,
@@ -254,7 +260,7 @@ def _group(
         budget=limits(first.config) if trained else {},
         reference=reference,
         rows=tuple(rows),
-        trials=tuple(trials(played if played or trained else bounds, mode, k)),
+        trials=tuple(tried),
         sensitivity=found,
     )
 
@@ -279,7 +285,9 @@ def _methods(
         key = as_key([name, switches])
         labels[key] = name, switches
         members[key].append(record)
-    seeds = {key: _by_seed(members[key], notes) for key in labels}
+    doubles: dict[str, str] = {}
+    seeds = {key: _by_seed(members[key], doubles) for key in labels}
+    notes += doubles.values()
     candidates = sorted((len(switches), key) for key, (name, switches) in labels.items() if name == reference)
     against, found = _against(seeds, candidates[0][1], mode) if candidates else ({}, {})
     return [_method(*labels[key], list(seeds[key].values()), against.get(key), mode) for key in labels], found
@@ -349,8 +357,11 @@ def _warm_start(records: Sequence[Record], mode: str) -> list[Row]:
     return [Row(Kind.WARM_START, "warm start", {}, tuple(runs), _estimates(runs, WARM_START, mode), sees)]
 
 
-def _evaluated(records: Sequence[Record], mode: str, notes: list[str]) -> list[Row]:
-    """A row for every agent, or agent and policy, that was not trained here."""
+def _evaluated(records: Sequence[Record], mode: str) -> tuple[list[Row], dict[str, str]]:
+    """A row for every agent, or agent and policy, that was not trained here; by path, what is said of the others.
+
+    Of several evaluations with one seed those count that played every task most often, of these the newest.
+    """
     labels: dict[str, tuple[str, dict[str, Any]]] = {}
     members: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -359,24 +370,26 @@ def _evaluated(records: Sequence[Record], mode: str, notes: list[str]) -> list[R
         labels[key] = name, switches
         members[key].append(record)
     rows = []
+    doubles: dict[str, str] = {}
     for key, (name, switches) in labels.items():
-        by_seed = _by_seed(members[key], notes)
+        by_seed = _by_seed(sorted(members[key], key=lambda record: -record.attempts), doubles)
         runs = list(by_seed.values())
         first, kind = runs[0], Kind.EVALUATED
         if first.policy is None:
             kind = Kind.CEILING if "expert" in first.manifest.sees.get("agent", ()) else Kind.FLOOR
             mode = next(of for when, of in first.panels if when == TRAINED)
         rows.append(Row(kind, name, switches, tuple(runs), _estimates(runs, TRAINED, mode), first.manifest.sees))
-    return rows
+    return rows, doubles
 
 
-def _by_seed(records: Iterable[Record], notes: list[str]) -> dict[int, Record]:
-    """One record a seed, the newest; ``records`` come newest first."""
+def _by_seed(records: Iterable[Record], doubles: dict[str, str]) -> dict[int, Record]:
+    """One record a seed, the first; of the others is said by path which one took their place."""
     kept: dict[int, Record] = {}
     for record in records:
         other = kept.setdefault(record.seed, record)
         if other is not record:
-            notes.append(f"{record.path}: same configuration and seed as {other.path}, which is newer")
+            than = "newer" if other.attempts == record.attempts else "of more attempts"
+            doubles[record.path] = f"{record.path}: same configuration and seed as {other.path}, which is {than}"
     return dict(sorted(kept.items()))
 
 

@@ -11,6 +11,7 @@ import pytest
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench.leaderboard import main
 from r3lbench.results import absolute_paths, read_below
+from tests.browser import CHROMIUM, browser
 from tests.conftest import ROOT
 from tests.recorded import comparison, record
 
@@ -91,3 +92,29 @@ def test_paths_of_one_machine_are_pointed_out(runs: Path, capsys: pytest.Capture
     record(runs / "mine", [1.0, 1.0, 1.0, 1.0], config__seed=7, config__policy={"name": "/data/models/tiny"})
     assert main([str(runs), "--quiet"]) == 0
     assert "runs/mine names a file of one machine: /data/models/tiny" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_the_page_sorts_changes_its_colours_and_fits_a_phone(runs: Path, tmp_path: Path) -> None:
+    assert main([str(runs), "--html", "out.html", "--quiet"]) == 0
+    names = "[...document.querySelectorAll('tbody')[0].rows].map(row => row.cells[0].textContent.split(' ')[0])"
+    with browser(tmp_path / "profile") as page:
+        page.open(Path("out.html"), width=390, height=844)
+        assert page.value(names) == ["oracle", "r3l", "grpo", "random", "warm"]
+        head = "[...document.querySelectorAll('thead button')].find(one => one.textContent.startsWith('{}'))"
+        page.value(head.format("success") + ".click()")
+        # Of equal ones the order stays.
+        assert page.value(names) == ["oracle", "r3l", "grpo", "random", "warm"]
+        page.value(head.format("success") + ".click()")
+        assert page.value(names) == ["random", "warm", "grpo", "r3l", "oracle"]
+        page.value(head.format("score against") + ".click()")
+        assert page.value(names)[0] == "r3l", "what is empty comes last"
+        page.value(head.format("method") + ".click()")
+        assert page.value(names) == ["grpo", "oracle", "r3l", "random", "warm"]
+        assert page.value("document.documentElement.scrollWidth") == 390
+        paper = "getComputedStyle(document.body).backgroundColor"
+        light = page.value(paper)
+        page.value("document.getElementById('theme').click()")
+        assert page.value(paper) != light
+        assert page.complaints == [] and {address.split(":")[0] for address in page.requests} == {"file"}

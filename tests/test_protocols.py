@@ -119,11 +119,14 @@ def test_protocols_of_several_seeds_stand_together_and_the_newest_of_equal_ones_
     evaluated(a / "0", half)
     evaluated(a / "1", [[0, 0]] * 4, config__seed=1)
     evaluated(a / "older", [[1, 1]] * 4, config__seed=1, created="2025-01-01T00:00:00+00:00")
-    # Of the same seed, and newer, but another protocol; its first attempts alone take the place of the others.
+    # Of the same seed, and newer, but another protocol; the first attempts that count are those that are more.
     evaluated(a / "rounds", [[0], [0.5], [1], [0]], rounds=True, created="2027-01-01T00:00:00+00:00")
     found = {of["protocol"]: of for of in lines("a")}
     assert list(found) == ["pass@2", "1 round with hindsight", "2 rounds with hindsight"]
     assert (found["pass@2"]["seeds"], float(found["pass@2"]["success"])) == ("0 1", 0.25)
+    ((group,), notes) = compare(read_below(["a"]).records)
+    assert [run.path for run in group.rows[0].runs] == ["a/0", "a/1"]
+    assert notes == ["a/older: same configuration and seed as a/1, which is newer"]
 
 
 def test_a_summary_that_its_rounds_contradict_is_damage(tmp_path: Path) -> None:
