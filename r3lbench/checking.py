@@ -74,6 +74,8 @@ def _as_far_as(recorded: Any, value: Any) -> Any:
 def _check_policy(check: Check, record: Record) -> None:
     name, recorded = record.made.policy.name, record.manifest.policy
     given = Path(name).expanduser()
+    # Why it could not share prefixes, if it could not, is another thing.
+    recorded = {key: value for key, value in recorded.items() if key != "unshared"}
     check.compare("manifest.json", sorted(recorded), ["digest", "name", "parameters"], "policy")
     check.compare("manifest.json", recorded.get("name"), given.name if given.is_absolute() else name, "policy", "name")
     policy = available(name, record.made.env.name)

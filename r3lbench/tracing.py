@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from r3lbench.baseline import Baseline
 from r3lbench.checking import available, check_growth
 from r3lbench.errors import BadCheckpoint, R3LBenchError
@@ -28,7 +26,7 @@ from r3lbench.tasks import TaskPanel, parse_task_id
 from r3lbench.tokens import Term
 from r3lbench.traces import RecordedGroup, parse_group, read_lines
 from r3lbench.training import schedule
-from r3lbench.training.packing import pack
+from r3lbench.training.packing import counts
 from r3lbench.training.report import explored
 from r3lbench.training.trainer import MOST_DRAWS
 from r3lbench.verdict import Check
@@ -38,6 +36,8 @@ _BY_DEEDS = ("attempt", "reflect", "retry")
 _DONE = {"env_steps": ("env_steps",), "generated_tokens": ("generated_tokens",)}
 _READ = {"prefilled_tokens + reused_tokens": ("prefilled_tokens", "reused_tokens")}
 """Of their counts those that do, by name. How much of what was read was at hand depends on what was kept."""
+_PASSED = ("model_tokens", "model_tokens_unshared")
+"""What passed through the model in training."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,13 @@ def check_trees(
             trees.differ(f"trees/{files[line.update].name}", str(error))
             continue
         count += len(lines)
-        passage = _Passage(trees, method, rehearsal, world, f"trees/{files[line.update].name}", line)
+        passage = _Passage(trees, method, record, rehearsal, world, f"trees/{files[line.update].name}", line)
         rehearsed = passage.check(lines, done)
         if rehearsed is not None:
             found[line.update] = rehearsed
     trees.said = f"{count:,} groups played again"
-    method.said = f"{count:,} groups explored again with the model's replies"
+    if rehearsal is not None:
+        method.said = f"{count:,} groups explored again with the model's replies"
     return found
 
 
@@ -111,6 +112,7 @@ class _Passage:
 
     trees: Check
     method: Check
+    record: Record
     rehearsal: Rehearsal | None
     world: World
     file: str
@@ -135,11 +137,11 @@ class _Passage:
         if len(again) != len(self.line.tasks):
             return None
         groups, terms = [group for group, _ in again], [of for _, of in again]
-        learn = _counts(self.rehearsal.config, [term for of in terms for term in of])
+        learn = _learned(self.record, self.line, terms)
         if self.world.exact:
             return Rehearsed(explored(groups, terms), learn, meter.to_json(), {**_DONE, **_READ})
         # Other words may be more tokens.
-        del learn["model_tokens"]
+        learn = {name: count for name, count in learn.items() if name not in _PASSED}
         return Rehearsed(explored(groups, terms), learn, meter.to_json(), _DONE)
 
     def _group(self, place: str, line: bytes, task: str, key: str, meter: Meter) -> Iterator[tuple[Group, list[Term]]]:
@@ -196,20 +198,37 @@ def _speaker(record: Record) -> Policy | None:
     return None
 
 
-def _counts(config: RunConfig, terms: Sequence[Term]) -> dict[str, float]:
-    """What the optimiser went through."""
-    settings, loss = config.optimiser, config.method.loss
-    device = torch.device("cpu")
-    parts = [
-        list(pack(terms[part :: settings.minibatches], loss, budget=settings.micro_batch_tokens, device=device))
-        for part in range(settings.minibatches)
-    ]
-    batches = [batch for part in parts for batch in part]
-    return {
-        "steps": settings.epochs * float(sum(bool(part) for part in parts)),
-        "trained_tokens": settings.epochs * float(sum(len(batch.targets) for batch in batches)),
-        "model_tokens": settings.epochs * float(sum(batch.tokens for batch in batches)),
-    }
+def _learned(record: Record, line: UpdateLine, terms: Sequence[Sequence[Term]]) -> dict[str, float]:
+    """What the optimiser went through in an update, by the terms of its groups.
+
+    How many processes shared the groups is not recorded: as many as account for what passed through the model.
+    """
+    made = record.made
+    assert isinstance(made, RunConfig)
+    settings = made.optimiser
+    # Versions that did not know how to share prefixes did not.
+    able = "share_prefixes" in record.manifest.config.get("optimiser", {}) and "unshared" not in record.manifest.policy
+
+    def as_of(rank: int, processes: int) -> dict[str, float]:
+        return counts(
+            [term for of in terms[rank::processes] for term in of],
+            made.method.loss,
+            budget=settings.micro_batch_tokens,
+            share_prefixes=settings.share_prefixes and able,
+            minibatches=settings.minibatches,
+            epochs=settings.epochs,
+        )
+
+    one = as_of(0, 1)
+    for processes in range(1, len(terms) + 1):
+        parts = [as_of(rank, processes) for rank in range(processes)]
+        passed = {name: sum(part[name] for part in parts) for name in _PASSED}
+        if passed["model_tokens"] == line.learn.get("model_tokens"):
+            return one | passed
+    if turns_down(made.method):
+        # Which process had which of the groups that were kept is not recorded either.
+        return {name: count for name, count in one.items() if name not in _PASSED}
+    return one
 
 
 # Metrics
@@ -261,7 +280,8 @@ def _check_rehearsed(
     check: Check, place: str, made: RunConfig, line: UpdateLine, before: Cost, found: Rehearsed
 ) -> None:
     check.compare_recorded(place, line.explore, found.explore, "explore")
-    check.compare(place, {name: line.learn.get(name) for name in found.learn}, found.learn, "learn")
+    learn = {name: value for name, value in line.learn.items() if name in found.learn}
+    check.compare_recorded(place, learn, found.learn, "learn")
     for purpose in _BY_DEEDS:
         for name, parts in found.counted.items():
             now = sum(_spent(purpose, part, line.cost, before) for part in parts)

@@ -24,7 +24,9 @@ from r3lbench.verdict import Check, Verdict, verdict_on
 from r3lbench.verify import main
 from tests.judges.chat_server import Answer, chat_server
 from tests.toy import Toy
-from tests.verifying.records import TREE, Copy, Make, change, differences, read, train, verified, write
+from tests.verifying.records import METRICS, TREE, Copy, Make, change, differences, read, train, verified, write
+
+UNSHARED = "model_tokens_unshared"
 
 # What passes
 
@@ -86,6 +88,25 @@ def test_equal_states_may_be_shown_in_other_words(make: Make) -> None:
     found = differences(verified(folder), "trees")
     assert any("states.1.score: recorded 0.25" in one for one in found)
     assert any("states.2.observation" in one for one in found)
+
+
+def test_versions_before_passed_every_row_through_the_model_by_itself(copy: Copy) -> None:
+    folder = copy("run")
+    assert read(folder / METRICS)[0]["learn"]["model_tokens"] < read(folder / METRICS)[0]["learn"][UNSHARED]
+
+    def unshared(lines: list[Any]) -> None:
+        passed = 0
+        for line in lines:
+            line["learn"]["model_tokens"] = line["learn"].pop(UNSHARED)
+            passed += int(line["learn"]["model_tokens"])
+            line["cost"]["train"]["trained_tokens"] = passed
+
+    change(folder, METRICS, unshared)
+    cost = read(folder / METRICS)[-1]["cost"]["train"]
+    change(folder, "result.json", lambda of: of[0]["cost"].update(train=cost))
+    assert any("learn.model_tokens: recorded" in one for one in differences(verified(folder), "metrics"))
+    change(folder, "manifest.json", lambda of: of[0]["config"]["optimiser"].pop("share_prefixes"))
+    assert verified(folder).verdict is Verdict.VERIFIED
 
 
 def test_where_the_first_policy_is_gone_the_trained_one_knows_the_same_words(
