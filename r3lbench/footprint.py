@@ -85,7 +85,8 @@ class Shape:
         bytes: Of its weights, adapters included.
         trained: Numbers that are trained.
         reduced: Those of them that are not held in float32.
-        largest: Numbers in its largest layer, or in what stands outside of the layers if that is more.
+        layer: Numbers in its largest layer.
+        outside: Numbers in what stands outside of the layers.
         saved: Bytes that a forward pass keeps for its gradient.
         recomputed: The same, if of every layer only the input is kept: all inputs, and the largest layer.
         vocabulary: Tokens it knows.
@@ -96,7 +97,8 @@ class Shape:
     bytes: int
     trained: int
     reduced: int
-    largest: int
+    layer: int
+    outside: int
     saved: int
     recomputed: int
     vocabulary: int
@@ -118,8 +120,9 @@ def footprint(shape: Shape, load: Load, devices: int = 1, shard: bool = False) -
     tokens = min(load.memory.logprob_chunk or load.micro_batch_tokens, load.micro_batch_tokens)
     adapters = load.lora.rank > 0
     held = {
-        "weights": shape.bytes // parts,
-        "float32 master weights": _FP32 * shape.reduced // parts,
+        # Parts are held in float32, and computed with in the weights' type.
+        "weights": _FP32 * shape.parameters // parts if shard else shape.bytes,
+        "float32 master weights": 0 if shard else _FP32 * shape.reduced,
         "AdamW moments": _MOMENTS * _FP32 * shape.trained // parts,
         "reference policy": 0 if adapters or not load.reference else shape.bytes // parts,
         "policy that plays": shape.bytes if shard else 0,
@@ -130,8 +133,8 @@ def footprint(shape: Shape, load: Load, devices: int = 1, shard: bool = False) -
         "activations": shape.recomputed if load.memory.gradient_checkpointing else shape.saved,
         "logits": _LOGIT_BYTES * shape.vocabulary * tokens,
         "weights in bfloat16": 2 * shape.parameters if load.autocast else 0,
-        # One layer is computed with while the next is fetched.
-        "gathered layers": 2 * size * shape.largest if shard else 0,
+        # One layer is computed with while the next is fetched; embeddings and head are there for the whole pass.
+        "gathered weights": size * (shape.outside + 2 * shape.layer) if shard else 0,
     }
     rows = min(load.rows, MAX_ROWS)
     rollout = {
@@ -169,7 +172,8 @@ def shape_of(config: Any, load: Load) -> Shape:
         bytes=sum(parameter.nbytes for parameter in parameters),
         trained=_numel(trained),
         reduced=_numel(parameter for parameter in trained if parameter.dtype != torch.float32),
-        largest=max([*blocks, _numel(parameters) - sum(blocks)]),
+        layer=max(blocks, default=0),
+        outside=_numel(parameters) - sum(blocks),
         saved=saved,
         recomputed=saved - sum(layers) + inputs + max(layers, default=0),
         vocabulary=int(text.vocab_size),

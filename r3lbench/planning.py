@@ -144,5 +144,5 @@ def _assumptions(load: Load, size: int, device: str) -> str:
         f"are those of {load.micro_batch_tokens:,} tokens, all of them trained (--optimiser.micro-batch-tokens); "
         f"{load.rows:,} conversations of {load.context:,} tokens play at once. Checkpointed: with "
         "--memory.gradient-checkpointing. Less is also held with --memory.logprob-chunk, --policy.lora.rank, "
-        "--policy.dtype bfloat16, --optimiser.measure-kl False. FSDP2: what sharding would hold; runs do not shard yet."
+        "--policy.dtype bfloat16, --optimiser.measure-kl False. FSDP2: with --memory.shard."
     )

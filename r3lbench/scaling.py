@@ -32,3 +32,5 @@ class MemoryConfig(Plugin):
     """Of every layer keep the input only, and compute the layer a second time for its gradient."""
     logprob_chunk: int = Field(0, ge=0)
     """Trained tokens whose logits exist at once, computed a second time for their gradient; 0: all of a micro-batch."""
+    shard: bool = False
+    """With several processes: each holds a part of what learns (FSDP2), beside a whole policy to play with."""

@@ -19,11 +19,20 @@ from safetensors.torch import load_file, save_file
 
 from r3lbench.errors import BadCheckpoint
 from r3lbench.files import sha256_of, sync, to_json, write_atomic
+from r3lbench.training.sharding import like, whole
 
 _MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
 
-def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+def save(
+    folder: Path,
+    update: int,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    *,
+    write: bool = True,
+) -> Path:
     """Write a checkpoint after ``update`` updates and drop all but the last two.
 
     Args:
@@ -32,18 +41,23 @@ def save(folder: Path, update: int, model: Any, optimizer: torch.optim.Optimizer
         model: Whose trainable weights to keep.
         optimizer: Whose state to keep; of weights that it has copies of, those are kept.
         state: JSON values.
+        write: Whether this process writes; of a model in parts all must take part, and one writes.
 
     Returns:
         The checkpoint's folder.
     """
+    final = folder / f"u{update:06d}"
+    optimised = _optimised(model, optimizer)
+    weights = {name: _stored(weight, write) for name, weight in optimised.items()}
+    moments = _moments(optimised, optimizer, write)
+    if not write:
+        return final
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    final = folder / f"u{update:06d}"
     temporary = folder / f".u{update:06d}.tmp"
     temporary.mkdir()
-    weights = _optimised(model, optimizer)
-    save_file({name: _stored(weight) for name, weight in weights.items()}, temporary / _MODEL)
-    save_file(_moments(weights, optimizer), temporary / _OPTIMISER)
+    save_file(weights, temporary / _MODEL)
+    save_file(moments, temporary / _OPTIMISER)
     for name in (_MODEL, _OPTIMISER):
         sync(temporary / name)
     digests = {name: sha256_of(temporary / name) for name in (_MODEL, _OPTIMISER)}
@@ -88,7 +102,7 @@ def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int,
     states: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in moments.items():
         kind, _, name = key.partition(":")
-        states.setdefault(names.index(name), {})[kind] = tensor
+        states.setdefault(names.index(name), {})[kind] = like(tensor, weights[name])
     saved = optimizer.state_dict()
     optimizer.load_state_dict({"state": states, "param_groups": saved["param_groups"]})
     return int(head["update"]), head["state"]
@@ -116,7 +130,7 @@ def _read_weights(path: Path, model: Any) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def _copy(stored: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
     for name, weight in weights.items():
-        weight.copy_(stored[name])
+        weight.copy_(like(stored[name], weight))
 
 
 def _intact(path: Path) -> dict[str, Any]:
@@ -178,13 +192,17 @@ def _optimised(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.
     return {name: weight if id(weight) in known else next(copies) for name, weight in _trainable(model)}
 
 
-def _moments(weights: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _moments(
+    weights: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, write: bool
+) -> dict[str, torch.Tensor]:
     return {
-        f"{kind}:{name}": _stored(tensor)
+        f"{kind}:{name}": _stored(tensor, write)
         for name, weight in weights.items()
         for kind, tensor in optimizer.state.get(weight, {}).items()
     }
 
 
-def _stored(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().contiguous()
+def _stored(tensor: torch.Tensor, write: bool) -> torch.Tensor:
+    """All of a tensor, where it is written; elsewhere it is gathered and let go."""
+    gathered = whole(tensor.detach())
+    return gathered.cpu().contiguous() if write else gathered.new_empty(0)

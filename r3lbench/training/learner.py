@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -26,6 +26,7 @@ from r3lbench.training.losses import TokenLosses, token_losses
 from r3lbench.training.packing import KINDS, MicroBatch, counts, pack
 from r3lbench.training.precision import MasterWeights
 from r3lbench.training.ranks import Ranks
+from r3lbench.training.sharding import gather_into, spread, through, whole
 from r3lbench.training.sharing import inputs_of, share_prefixes
 
 _Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -69,6 +70,8 @@ class Learner:
 
     Attributes:
         unshared: Why prefixes are not shared although the settings say so; None where they are, or need not be.
+        model: What is trained: the model itself, or a copy of it that the processes hold in parts.
+        sharded: Whether it is a copy in parts.
     """
 
     def __init__(
@@ -86,17 +89,23 @@ class Learner:
                 share_prefixes(model)
             except R3LBenchError as error:
                 self.unshared = str(error)
-        self.decoder = Decoder(model)
         self.settings = settings
         self.loss = loss
         self.memory = memory or MemoryConfig()
         self.ranks = ranks or Ranks()
+        self.sharded = self.memory.shard and self.ranks.count > 1
+        self._plays = model
+        self.model = copy.deepcopy(model).float() if self.sharded else model
+        self.decoder = Decoder(self.model)
         # The starting policy: the weights as they are now. Those of adapters are found by leaving the adapters out.
         self._reference: Decoder | None = None
         if loss.kl or settings.measure_kl:
             kept = adapted(model)
             self._reference = self.decoder if kept else Decoder(copy.deepcopy(model).requires_grad_(False))
-        self._masters = MasterWeights(parameter for parameter in model.parameters() if parameter.requires_grad)
+        if self.sharded:
+            for decoder in dict.fromkeys((self.decoder, self._reference or self.decoder)):
+                spread(decoder.model, self.ranks, next(model.parameters()).dtype)
+        self._masters = MasterWeights(parameter for parameter in self.model.parameters() if parameter.requires_grad)
         self.parameters = self._masters.tensors
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
@@ -127,6 +136,9 @@ class Learner:
             [self._under(self.decoder, batch, self._inputs(batch)) if several else None for batch in part]
             for part in parts
         ]
+        if several:
+            for part in parts:
+                self._keep_pace(len(part), self._look_at_nothing)
         tally = Tally()
         for _ in range(settings.epochs):
             for part, start in zip(parts, starts, strict=True):
@@ -149,8 +161,10 @@ class Learner:
             loss = (losses.loss * batch.share.to(losses.loss.dtype)).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             tally.add(batch, logprobs.detach(), entropy.detach(), losses)
-        self.ranks.sum_gradients(self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        self._keep_pace(len(batches), self._learn_nothing)
+        if not self.sharded:
+            self.ranks.sum_gradients(self.parameters)
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm))
         if not torch.isfinite(norm):
             raise R3LBenchError(
                 f"training has diverged: the gradient's norm is {float(norm)}; start a new run with a lower "
@@ -158,7 +172,13 @@ class Learner:
             )
         self.optimizer.step()
         self._masters.write_back()
+        self.publish()
         tally.step(float(norm))
+
+    def publish(self) -> None:
+        """Give the weights to the model that plays, where it is another."""
+        if self.sharded:
+            gather_into(self._plays, self.model)
 
     def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
         # Rows are padded behind their end and attention is causal, so they need no mask.
@@ -171,8 +191,8 @@ class Learner:
             return batches
         filled = [term.tokens for term in terms if term.tokens]
         own = sum(filled) if self.loss.aggregate == "token-mean" else len(filled)
-        whole = max(1, sum(self.ranks.gather(own)))
-        return [replace(batch, share=batch.share * (own / whole)) for batch in batches]
+        everyones = max(1, sum(self.ranks.gather(own)))
+        return [replace(batch, share=batch.share * (own / everyones)) for batch in batches]
 
     def _at_start(self, batch: MicroBatch, inputs: dict[str, Any]) -> Tensor | None:
         """Log-probabilities under the starting policy, where they are wanted."""
@@ -185,8 +205,34 @@ class Learner:
     def _under(self, decoder: Decoder, batch: MicroBatch, inputs: dict[str, Any]) -> Tensor:
         return self._forward(decoder, batch, inputs)[0]
 
+    def _keep_pace(self, passes: int, idle: Callable[[], None]) -> None:
+        """Pass as often through a model in parts as the busiest process does: the others wait for its parts."""
+        if self.sharded:
+            for _ in range(max(self.ranks.gather(passes)) - passes):
+                idle()
+
+    @torch.no_grad()
+    def _look_at_nothing(self) -> None:
+        self._idle(self.decoder)
+
+    def _learn_nothing(self) -> None:
+        nothing = self._idle(self.decoder)
+        if self._reference is not None:
+            with torch.no_grad(), without(self._reference.model):
+                self._idle(self._reference)
+        nothing.backward()  # type: ignore[no-untyped-call]
+
+    def _idle(self, decoder: Decoder) -> Tensor:
+        first = torch.zeros(1, dtype=torch.long, device=self.decoder.device)
+        return through(
+            decoder.model, lambda: 0 * decoder.head(decoder.states(first[None], first, first, use_cache=False)).sum()
+        )
+
     def _forward(self, decoder: Decoder, batch: MicroBatch, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Log-probability and entropy at every trained token, each [N]."""
+        return through(decoder.model, lambda: self._pass(decoder, batch, inputs))
+
+    def _pass(self, decoder: Decoder, batch: MicroBatch, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
         again = self.memory.gradient_checkpointing and torch.is_grad_enabled()
         with self._reduced(decoder), recomputing(decoder.model) if again else nullcontext():
             states = decoder.states(batch.input_ids, batch.rows, batch.columns, use_cache=False, **inputs)

@@ -160,7 +160,8 @@ class Trainer:
         saved = self._saved()
         if saved is None:
             return
-        self.update, state = checkpoint.load(saved, self.policy.model, self.learner.optimizer)
+        self.update, state = checkpoint.load(saved, self.learner.model, self.learner.optimizer)
+        self.learner.publish()
         if self.ranks.leads:
             self.folder.rewind(state["offsets"], self.update)
             checkpoint.sweep(self.folder.checkpoints)
@@ -335,8 +336,9 @@ class Trainer:
             "method": self.method.state_dict(),
             "offsets": self.folder.offsets(),
         }
-        if self.ranks.leads:
-            checkpoint.save(self.folder.checkpoints, self.update, self.policy.model, self.learner.optimizer, state)
+        if self.ranks.leads or self.learner.sharded:
+            kept = self.learner.model, self.learner.optimizer
+            checkpoint.save(self.folder.checkpoints, self.update, *kept, state, write=self.ranks.leads)
         # No process goes on before the checkpoint stands.
         self.ranks.gather(None)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import tests.toy  # noqa: F401 - registers the environment
 from r3lbench.errors import MissingExtra
+from r3lbench.run import main
 from r3lbench.training.ranks import Ranks
 
 pytest.importorskip("accelerate")
@@ -23,6 +26,12 @@ FLAGS = (
     *("--env", "toy", "--method.group-size", "3", "--evaluation.tasks", "3", "--budget.updates", "2", "--threads", "1"),
     *("--tasks-per-update", "3", "--checkpoint-every", "1", "--optimiser.lr", "0.01", "--quiet"),
 )
+
+
+WAYS = {
+    "two": (),
+    "two in parts": ("--memory.shard", "--memory.gradient-checkpointing", "--memory.logprob-chunk", "4"),
+}
 
 
 def test_shares_put_together_are_the_whole() -> None:
@@ -53,14 +62,19 @@ def launch(processes: int, python_path: str, *flags: object) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def runs(toy_policy: Path, python_path: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The same run in one process and in two."""
+def run_once(toy_policy: Path, python_path: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same run in one process, in two that hold everything, or in two that hold parts."""
     folder = tmp_path_factory.mktemp("ranks")
-    for processes in (1, 2):
-        out = folder / str(processes)
-        done = launch(processes, python_path, *FLAGS, "--method", "grpo", "--policy", toy_policy, "--out", out)
-        assert (out / "result.json").is_file(), done.stderr[-3000:]
-    return {processes: folder / str(processes) for processes in (1, 2)}
+
+    def run(way: str) -> Path:
+        out = folder / way.replace(" ", "-")
+        if not out.exists():
+            ask = (*FLAGS, *WAYS.get(way, ()), "--method", "grpo", "--policy", toy_policy, "--out", out)
+            done = launch(2 if way in WAYS else 1, python_path, *ask)
+            assert (out / "result.json").is_file(), done.stderr[-3000:]
+        return out
+
+    return run
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -80,7 +94,9 @@ def close(one: Any, other: Any, where: str = "") -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_and_record_what_one_does(runs: dict[int, Path]) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_learn_and_record_what_one_does(way: str, run_once: Callable[[str], Path]) -> None:
+    runs = {1: run_once("one"), 2: run_once(way)}
     for name in ("metrics.jsonl", "evaluation.jsonl"):
         one, two = (lines(runs[processes] / name) for processes in (1, 2))
         assert len(one) == len(two)
@@ -110,8 +126,11 @@ def test_two_processes_learn_and_record_what_one_does(runs: dict[int, Path]) -> 
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_two_stopped(runs: dict[int, Path], python_path: str, tmp_path: Path) -> None:
-    shutil.copytree(runs[2], tmp_path / "run")
+def test_two_processes_go_on_where_two_stopped(
+    run_once: Callable[[str], Path], python_path: str, tmp_path: Path
+) -> None:
+    whole = run_once("two in parts")
+    shutil.copytree(whole, tmp_path / "run")
     for name in ("result.json", "SHA256SUMS"):
         (tmp_path / "run" / name).unlink()
     for name in ("policy", "checkpoints/u000002"):
@@ -119,13 +138,13 @@ def test_two_processes_go_on_where_two_stopped(runs: dict[int, Path], python_pat
     done = launch(2, python_path, "--resume", tmp_path / "run", "--quiet")
     assert (tmp_path / "run" / "result.json").is_file(), done.stderr[-3000:]
     for name in ("metrics.jsonl", "evaluation.jsonl", "policy/model.safetensors"):
-        assert (tmp_path / "run" / name).read_bytes() == (runs[2] / name).read_bytes(), name
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-@pytest.mark.slow
 def test_a_method_that_learns_from_all_groups_at_once_is_refused(
-    toy_policy: Path, python_path: str, tmp_path: Path
+    toy_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = launch(2, python_path, *FLAGS, "--method", "erl", "--policy", toy_policy, "--out", tmp_path / "run")
-    assert "which several processes do not share; run it in one" in done.stderr
+    monkeypatch.setattr(Ranks, "join", classmethod(lambda cls, device: cls(0, 2, device)))
+    assert main((*FLAGS, "--method", "erl", "--policy", str(toy_policy), "--out", str(tmp_path / "run"))) == 2
+    assert "which several processes do not share; run it in one" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
