@@ -93,14 +93,14 @@ class Waves:
 
     async def gather(self, awaitables: Iterable[Awaitable[T]]) -> list[T]:
         """Run coroutines side by side and return their results in order; the first error ends them all."""
-        tasks = [asyncio.ensure_future(self._child(awaitable)) for awaitable in awaitables]
+        tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
         if not tasks:
             return []
         # While the parent waits, its children run in its place; the last child to end hands the place back.
         self._live += len(tasks) - 1
         remaining = len(tasks)
 
-        def ended(task: asyncio.Task[T]) -> None:
+        def ended(task: asyncio.Future[T]) -> None:
             nonlocal remaining
             remaining -= 1
             if not task.cancelled() and task.exception() is not None:
@@ -118,9 +118,6 @@ class Waves:
             # By now all are cancelled; what they have borrowed is given back before anyone goes on.
             await asyncio.wait(tasks)
             raise
-
-    async def _child(self, awaitable: Awaitable[T]) -> T:
-        return await awaitable
 
     @property
     def _waiting(self) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -219,6 +220,24 @@ def test_after_an_error_that_is_caught_the_others_go_on() -> None:
 
 
 # Cost
+
+
+@pytest.mark.filterwarnings("error")
+def test_who_is_ended_before_it_began_leaves_no_word() -> None:
+    async def idle() -> None:
+        await asyncio.sleep(60)
+
+    async def interrupted() -> None:
+        waves = echo()
+        async with asyncio.TaskGroup() as group:
+            whole = group.create_task(waves.gather(waves.gather([idle()]) for _ in range(2)))
+            # One turn begins the gathering, the next begins those within, whose own have not begun then.
+            for _ in range(2):
+                await asyncio.sleep(0)
+            whole.cancel()
+
+    asyncio.run(interrupted())
+    gc.collect()
 
 
 def test_work_is_charged_to_the_purpose_of_the_wave() -> None:
