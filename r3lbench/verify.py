@@ -6,7 +6,6 @@ the model's recorded replies, and what the record says of all this is recomputed
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from r3lbench import config as configuration
 from r3lbench.checking import check_evaluation, check_manifest, check_result
 from r3lbench.config import Strict
 from r3lbench.console import counting, make_console
+from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import make_room, to_json, write_atomic
 from r3lbench.opening import Record, World, course_of, opened, read
@@ -160,16 +160,10 @@ def show(console: Console, found: Verification) -> None:
         console.print(f"  made at revision {found.made_at}, verified at {here}: what changed in between differs, too")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        found = run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    except KeyboardInterrupt:
-        print(f"{PROG}: interrupted", file=sys.stderr)
-        return 130
-    return STATUS[Verdict.of([one.verdict for one in found])]
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> int:
+    """Verify recorded runs."""
+    return STATUS[Verdict.of([one.verdict for one in run(parse(argv))])]
 
 
 if __name__ == "__main__":
