@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -132,13 +132,8 @@ class Learner:
         parts = [self._pack(terms[part :: settings.minibatches], **cut) for part in range(settings.minibatches)]
         # With a single optimiser step the weights at the start of the update are the present ones.
         several = settings.epochs * settings.minibatches > 1
-        starts = [
-            [self._under(self.decoder, batch, self._inputs(batch)) if several else None for batch in part]
-            for part in parts
-        ]
-        if several:
-            for part in parts:
-                self._keep_pace(len(part), self._look_at_nothing)
+        none: list[list[Tensor | None]] = [[None] * len(part) for part in parts]
+        starts = [self._at_present(part) for part in parts] if several else none
         tally = Tally()
         for _ in range(settings.epochs):
             for part, start in zip(parts, starts, strict=True):
@@ -153,6 +148,7 @@ class Learner:
         if not any(self.ranks.gather(len(batches))):
             return
         self.optimizer.zero_grad(set_to_none=True)
+        behind = self._behind(len(batches))
         for batch, start in zip(batches, starts, strict=True):
             inputs = self._inputs(batch)
             logprobs, entropy = self._forward(self.decoder, batch, inputs)
@@ -161,7 +157,8 @@ class Learner:
             loss = (losses.loss * batch.share.to(losses.loss.dtype)).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             tally.add(batch, logprobs.detach(), entropy.detach(), losses)
-        self._keep_pace(len(batches), self._learn_nothing)
+        for _ in range(behind):
+            self._learn_nothing()
         if not self.sharded:
             self.ranks.sum_gradients(self.parameters)
         norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm))
@@ -205,15 +202,18 @@ class Learner:
     def _under(self, decoder: Decoder, batch: MicroBatch, inputs: dict[str, Any]) -> Tensor:
         return self._forward(decoder, batch, inputs)[0]
 
-    def _keep_pace(self, passes: int, idle: Callable[[], None]) -> None:
-        """Pass as often through a model in parts as the busiest process does: the others wait for its parts."""
-        if self.sharded:
-            for _ in range(max(self.ranks.gather(passes)) - passes):
-                idle()
-
     @torch.no_grad()
-    def _look_at_nothing(self) -> None:
-        self._idle(self.decoder)
+    def _at_present(self, batches: list[MicroBatch]) -> list[Tensor | None]:
+        """Log-probabilities under the present weights."""
+        behind = self._behind(len(batches))
+        found: list[Tensor | None] = [self._under(self.decoder, batch, self._inputs(batch)) for batch in batches]
+        for _ in range(behind):
+            self._idle(self.decoder)
+        return found
+
+    def _behind(self, passes: int) -> int:
+        """How many more passes the busiest process makes: it waits for the others' parts of the model in each."""
+        return max(self.ranks.gather(passes)) - passes if self.sharded else 0
 
     def _learn_nothing(self) -> None:
         nothing = self._idle(self.decoder)

@@ -53,10 +53,12 @@ def test_several_processes_need_accelerate(monkeypatch: pytest.MonkeyPatch) -> N
         Ranks.join("cpu")
 
 
-def launch(processes: int, python_path: str, *flags: object) -> subprocess.CompletedProcess[str]:
+def launch(
+    processes: int, python_path: str, *flags: object, module: str = "r3lbench.run"
+) -> subprocess.CompletedProcess[str]:
     """Not judged by its exit status: gloo now and then aborts as the interpreter ends (PyTorch 2.13)."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "r3lbench.run", *map(str, flags)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), "-m", module, *map(str, flags)]
     environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
@@ -123,6 +125,16 @@ def test_two_processes_learn_and_record_what_one_does(way: str, run_once: Callab
         assert torch.allclose(weight[steep], weights[1][name][steep], atol=1e-5)
     assert any((of.abs() > 1e-5).any() for name, of in moments[0].items() if name.startswith("exp_avg:"))
     assert (runs[2] / "trees" / "u000002.jsonl.gz").is_file() and (runs[2] / "SHA256SUMS").is_file()
+
+
+@pytest.mark.slow
+def test_a_process_with_nothing_to_learn_from_keeps_pace_with_the_others(python_path: str, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    done = launch(2, python_path, tmp_path / "found.json", module="tests.training.uneven")
+    assert (tmp_path / "found.json").is_file(), done.stderr[-3000:]
+    for found in json.loads((tmp_path / "found.json").read_bytes()).values():
+        # Two steps move a weight by up to 2e-3.
+        assert found["steps"] == 2 and found["report"] < 1e-4 and found["weights"] < 2e-4
 
 
 @pytest.mark.slow
