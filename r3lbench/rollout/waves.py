@@ -152,6 +152,9 @@ class Waves:
         wave = sorted((deed for deed in self._deeds if deed.crew is crew), key=lambda deed: deed.key)
         self._deeds = [deed for deed in self._deeds if deed.crew is not crew]
         for waiting, outcome in zip(wave, crew.carry_out([waiting.asks for waiting in wave]), strict=True):
+            if waiting.future.done():
+                # Given up meanwhile: Ctrl-C does not wait for deeds.
+                continue
             if isinstance(outcome, Exception):
                 waiting.future.set_exception(outcome)
             else:
@@ -172,7 +175,10 @@ class Waves:
         for wish, env in zip(wave, lent, strict=True):
             if env is not None:
                 self._wishes.remove(wish)
-                wish.future.set_result(env)
+                if wish.future.done():
+                    crew.give_back(env)
+                else:
+                    wish.future.set_result(env)
         if any(env is not None for env in lent):
             return True
         if self._requests:
@@ -183,7 +189,8 @@ class Waves:
     def _refuse(self, wishes: Sequence[_Waiting[TextEnv]], error: Exception) -> None:
         self._wishes = [wish for wish in self._wishes if wish not in wishes]
         for wish in wishes:
-            wish.future.set_exception(error)
+            if not wish.future.done():
+                wish.future.set_exception(error)
 
     def _ask_engine(self) -> None:
         """One purpose's requests."""

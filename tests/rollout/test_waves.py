@@ -390,3 +390,34 @@ def test_an_instance_that_was_lent_to_somebody_who_is_given_up_comes_back() -> N
 
     asyncio.run(ask())
     assert len(crew.idle) == 1 and crew.wished == [1]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("asked", ["deed", "wish"])
+def test_who_is_given_up_while_the_crew_is_at_work_is_not_told(asked: str, refused: bool) -> None:
+    class Interrupted(Crew):
+        """Ctrl-C comes while it is at work."""
+
+        def carry_out(self, deeds: Sequence[Deed]) -> list[Any]:
+            tasks[0].cancel()
+            return [ValueError("no such door")] if refused else super().carry_out(deeds)
+
+        def lend(self, wishes: Sequence[Snapshot | None]) -> list[TextEnv | None]:
+            tasks[0].cancel()
+            if refused:
+                raise ValueError("nothing to lend")
+            return super().lend(wishes)
+
+    waves, crew = echo(), Interrupted(instances=1)
+    tasks: list[asyncio.Future[Any]] = []
+    complaints: list[dict[str, Any]] = []
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        waiting = waves.borrow(crew, "a", None) if asked == "wish" else waves.carry_out(crew, "a", Deed("a", nothing))
+        tasks.append(asyncio.ensure_future(waiting))
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+
+    asyncio.run(ask())
+    assert complaints == [] and len(crew.idle) == 1
