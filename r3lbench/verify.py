@@ -79,6 +79,8 @@ def run(config: VerifyConfig) -> list[Verification]:
     console = make_console(quiet=config.quiet)
     if not config.runs:
         raise BadConfig("name the folder of a run, e.g. r3lbench verify runs/webshop-r3l-tiny-s0")
+    if config.write and config.tasks is not None:
+        raise BadConfig("--write is for whole verifications; leave out --tasks")
     folders = [RunFolder(path) for path in sorted(run_folders(config.runs))]
     if not folders:
         raise BadConfig(f"no run folder (with a manifest.json) below {', '.join(config.runs)}")

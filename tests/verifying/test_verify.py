@@ -310,6 +310,7 @@ def test_no_more_than_twenty_differences_of_a_check_are_told(copy: Copy, capsys:
         (("empty",), "no run folder (with a manifest.json) below empty"),
         (("{floor}", "--json", "foreign.json"), "foreign.json exists and was not made by this command"),
         (("{floor}", "--strict"), "unknown flag --strict"),
+        (("{floor}", "--tasks", "1", "--write"), "--write is for whole verifications; leave out --tasks"),
     ],
 )
 def test_a_command_that_makes_no_sense_is_refused_in_one_line(
