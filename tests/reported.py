@@ -62,7 +62,7 @@ def spent(update: int, tokens: int, *, retries: int) -> dict[str, Any]:
 def retell(run: RunFolder, metrics: Sequence[Mapping[str, Any]]) -> None:
     """Give a run other metrics, and timings of 3 seconds an update; it is sealed no longer."""
     (run.path / SEAL).unlink(missing_ok=True)
-    (run.path / "metrics.jsonl").unlink()
+    (run.path / "metrics.jsonl").unlink(missing_ok=True)
     for line in metrics:
         run.append("metrics.jsonl", line)
         run.append("timings.jsonl", {"update": line["update"], "explore": 2.0, "learn": 1.0, "record": 0.5})

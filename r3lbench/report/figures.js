@@ -75,18 +75,26 @@ report.figures = (() => {
     };
   }
 
-  // Names beside the curves' ends, moved apart where they would cover each other.
+  // Names beside the curves' ends; those that would cover each other stand around their middle.
   function ends(drawn, measure, [lowest, highest], gap) {
-    const last = drawn.map((row) => [row, row.curve.values[measure].at(-1)[0]]).sort(([, one], [, other]) => one - other);
-    const places = [];
-    for (const [, value] of last) places.push(Math.max(value, places.length ? places.at(-1) + gap : lowest + gap / 2));
-    // Those that were pushed out at the top push back.
-    for (let at = places.length - 1, top = highest - gap / 2; at >= 0; at--, top -= gap) places[at] = Math.min(places[at], top);
-    return last.map(([row], at) => ({
-      xref: "paper", x: 1.005, xanchor: "left", y: places[at], yanchor: "middle", showarrow: false,
+    const blocks = [];
+    for (const row of [...drawn].sort((one, other) => end(one, measure) - end(other, measure))) {
+      let block = { rows: [row], middle: end(row, measure) };
+      const reach = (of) => ((of.rows.length - 1) / 2) * gap;
+      while (blocks.length && blocks.at(-1).middle + reach(blocks.at(-1)) + gap > block.middle - reach(block)) {
+        const { rows, middle } = blocks.pop();
+        const all = [...rows, ...block.rows];
+        block = { rows: all, middle: (middle * rows.length + block.middle * block.rows.length) / all.length };
+      }
+      block.middle = Math.min(Math.max(block.middle, lowest + reach(block) + gap / 2), highest - reach(block) - gap / 2);
+      blocks.push(block);
+    }
+    return blocks.flatMap(({ rows, middle }) => rows.map((row, at) => ({
+      xref: "paper", x: 1.005, xanchor: "left", y: middle + (at - (rows.length - 1) / 2) * gap, yanchor: "middle", showarrow: false,
       text: escaped(row.name.length > 18 ? `${row.name.slice(0, 17)}…` : row.name), font: { color: styleOf(row).color },
-    }));
+    })));
   }
+  const end = (row, measure) => row.curve.values[measure].at(-1)[0];
 
   // One panel a method: its band before the lines of all others, the reference's among them darker.
   function apart(section, state, place, drawn, range) {
@@ -128,14 +136,14 @@ report.figures = (() => {
   // Cost and quality
 
   // Where the name of a point has room: on one of its sides, away from the names that have theirs.
-  function labeller(place, width, height, at) {
-    const taken = [];
+  function labeller(place, width, height, at, rows) {
     const [across, up] = [(place.clientWidth - 64) / width, 250 / (height || 1)];
+    const taken = rows.map((row) => ["", at(row)[0] * across, at(row)[1] * up, 8]);
     const sides = { "middle right": [0.5, 0], "middle left": [-0.5, 0], "top center": [0, 1], "bottom center": [0, -1], "top right": [0.5, 1], "bottom left": [-0.5, -1] };
     return (row) => {
       const long = 14 + 6.2 * row.name.length;
       const [x, y] = [at(row)[0] * across, at(row)[1] * up];
-      const boxes = Object.entries(sides).map(([side, [right, above]]) => [side, x + right * long, y + above * 15]);
+      const boxes = Object.entries(sides).map(([side, [right, above]]) => [side, x + right * (long + 10), y + above * 15]);
       const free = ([, left, low]) => left + long / 2 < width * across + 10 && left - long / 2 > -10
         && taken.every(([, other, high, size]) => Math.abs(left - other) > (long + size) / 2 || Math.abs(low - high) > 13);
       const [side, left, low] = boxes.find(free) || boxes[0];
@@ -150,7 +158,7 @@ report.figures = (() => {
     const drawn = shownRows(section, state).filter((row) => row.cost);
     const most = Math.max(...drawn.map((row) => row.cost[cost]), 0) * 1.1;
     const ends = drawn.flatMap((row) => row.values[measure]);
-    const labelled = labeller(place, most, Math.max(...ends) - Math.min(...ends), (row) => [row.cost[cost], row.values[measure][0]]);
+    const labelled = labeller(place, most, Math.max(...ends) - Math.min(...ends), (row) => [row.cost[cost], row.values[measure][0]], drawn);
     const traces = drawn.map((row) => {
       const [value, low, high] = row.values[measure];
       const { color, symbol } = styleOf(row);

@@ -21,6 +21,7 @@ report.viewer = (() => {
   }
   const signed = (value) => (value > 0 ? "+" : "") + +value.toFixed(3);
   const plain = (value) => String(+value.toFixed(3));
+  const many = (number, one, more) => `${number} ${number === 1 ? one : more}`;
   const last = (attempt) => attempt.name.split("/").pop();
 
   // A recorded group, with what follows from it
@@ -336,7 +337,7 @@ report.viewer = (() => {
     const options = {
       run: runs.map((index) => [index, `${groups[index].env}: ${groups[index].row}, seed ${groups[index].seed}`, ofRun.includes(index)]),
       update: updates.map((index) => [index, groups[index].update, groups[index].update === here.update]),
-      group: ofUpdate.map((index) => [index, `${groups[index].task}: ${groups[index].attempts} attempts, ${groups[index].retries} retries, ${groups[index].solved} solved`, index === shown]),
+      group: ofUpdate.map((index) => [index, `${groups[index].task}: ${many(groups[index].attempts, "attempt", "attempts")}, ${many(groups[index].retries, "retry", "retries")}, ${groups[index].solved} solved`, index === shown]),
     };
     for (const [name, of] of Object.entries(options)) {
       picks[name].replaceChildren(...of.map(([value, text, selected]) => new Option(text, value, selected, selected)));

@@ -140,7 +140,8 @@ def missing(section: Section) -> dict[str, str]:
     if not any(of.history.updates for of in contenders):
         reasons["retries"] = "These runs recorded nothing of their exploration."
     if not any(of.history.pivots for of in contenders):
-        reasons["pivots"] = "Nothing was retried, so nothing was retried from anywhere."
+        retried = any(rate for of in contenders for rate in of.history.rates["retry_rate"])
+        reasons["pivots"] = "These runs did not record where retries begin." if retried else "Nothing was retried."
     return reasons
 
 

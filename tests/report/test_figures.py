@@ -118,11 +118,15 @@ def test_figures_read_the_same_numbers(runs: Path) -> None:
 
 def test_what_is_not_there_is_said_in_words(tmp_path: Path, runs: Path) -> None:
     bare = tmp_path / "bare"
-    record(bare / "grpo", [1.0, 0.0, 0.0, 0.0], None, config__method={"name": "grpo", "group_size": 8})
+    run = record(bare / "grpo", [1.0, 0.0, 0.0, 0.0], None, config__method={"name": "grpo", "group_size": 8})
     text = reported(bare).text
     assert "evaluated after training only, so there are no curves" in text
     assert "No ablation was run" in text and "recorded nothing of their exploration" in text
     assert "Nothing was retried" in text and "the records of these runs hold no trees" in text
+    older = spent(1, 100, retries=2)
+    del older["explore"]["pivots"]
+    retell(run, [older])
+    assert "did not record where retries begin" in reported(bare).text
     agents = tmp_path / "agents"
     record_agent(agents / "oracle", "oracle", "expert", [1.0, 1.0, 1.0, 1.0])
     text = reported(agents).text

@@ -137,6 +137,9 @@ def test_tables_are_sorted_from_the_keyboard(page: Browser) -> None:
     page.press("Enter", "Enter")
     assert page.value(f"{table}.querySelectorAll('thead th')[3].getAttribute('aria-sort')") == "ascending"
     assert page.value(names) == ["warm start", "random", "grpo", "r3l w/o credit", "r3l", "oracle"]
+    page.value(f"{table}.querySelectorAll('thead button')[2].focus()")
+    page.press("Enter")
+    assert page.value(names)[0] == "oracle", "100 is more than 75"
     page.value(f"{table}.querySelectorAll('thead button')[5].focus()")
     page.press("Enter")
     assert page.value(names)[:2] == ["r3l", "r3l w/o credit"], "empty cells come last"
@@ -177,8 +180,10 @@ def test_branches_are_walked_with_the_arrows(page: Browser) -> None:
     page.value("document.querySelector('[role=treeitem][tabindex=\"0\"]').focus()")
     chosen = "document.querySelector('[role=treeitem][aria-selected=true] .name').textContent"
     focused = "document.activeElement.getAttribute('aria-label')"
+    page.press("ArrowDown")
+    assert page.value(chosen) == "a0.r0"
     page.press("ArrowDown", "ArrowDown")
-    assert page.value(chosen) == "a1"
+    assert page.value(chosen) == "a1", "the last"
     page.press("Home", "ArrowRight")
     assert page.value(focused) == "a0, step 0"
     page.press("ArrowDown", "ArrowDown")
