@@ -7,7 +7,6 @@ training. The page needs no network and no server, and the same records give the
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,8 @@ from pydantic import Field
 from r3lbench import config as configuration
 from r3lbench.config import Strict
 from r3lbench.console import make_console
-from r3lbench.errors import BadCheckpoint, BadConfig, BadData, MissingExtra, R3LBenchError
+from r3lbench.entry import entry_point
+from r3lbench.errors import BadCheckpoint, BadConfig, BadData, MissingExtra
 from r3lbench.files import write_atomic
 from r3lbench.leaderboard import notes_on
 from r3lbench.report.branches import Choice, collect
@@ -158,10 +158,7 @@ def _check_ours(path: Path) -> None:
         raise BadData(f"{path} cannot be written: {error}") from error
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
-    try:
-        run(parse(sys.argv[1:] if argv is None else argv))
-    except R3LBenchError as error:
-        return configuration.fail(error, PROG)
-    return 0
+@entry_point(PROG)
+def main(argv: Sequence[str]) -> None:
+    """Read, compare, write."""
+    run(parse(argv))
