@@ -12,6 +12,7 @@ import copy
 import difflib
 import inspect
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -389,35 +390,56 @@ def _checked(model: type[BaseModel], flags: Sequence[str], positional: str | Non
         The flags in full: switches with their ``True``, bare arguments behind the flag they are values of.
     """
     leaves = {f"--{path.replace('_', '-')}": annotation for path, annotation in _fields(model).items()}
-    complete: list[str] = []
+    # Of a flag that is given several times the last one counts, so that a command can be put before other flags.
+    given: dict[str, list[str]] = {}
     bare: list[str] = []
     position = 0
     while position < len(flags):
         flag = flags[position]
         position += 1
-        if not flag.startswith("--"):
-            if positional is None:
-                raise BadConfig(f"unexpected argument {flag!r}; settings are given as --name value (see --help)")
+        if not _is_flag(flag):
+            if positional is None or (bare and not _takes_several(leaves[f"--{positional}"])):
+                raise BadConfig(_unexpected(flag, model))
             bare.append(flag)
             continue
         if flag not in leaves:
             shown = flag.removesuffix(".name")
             raise BadConfig(f"unknown flag {shown}{_nearest(flag, leaves)}; --help lists all")
         annotation = leaves[flag]
-        most = 1 if positional is not None and "tuple" not in str(annotation) else len(flags)
+        most = len(flags) if _takes_several(annotation) else 1
         values: list[str] = []
-        while position < len(flags) and len(values) < most and not flags[position].startswith("--"):
+        while position < len(flags) and len(values) < most and not _is_flag(flags[position]):
             if annotation is bool and flags[position] not in ("True", "False"):
                 break
             values.append(flags[position])
             position += 1
         if annotation is bool and not values:
             values = ["True"]
-        complete += [flag, *_checked_values(flag.removesuffix(".name"), values, annotation)]
+        given[flag] = values
     if bare:
         flag = f"--{positional}"
-        complete += [flag, *_checked_values(flag, bare, leaves[flag])]
+        if flag in given:
+            raise BadConfig(f"unexpected argument {bare[0]!r}: {flag} is given already")
+        given[flag] = bare
+    complete: list[str] = []
+    for flag, values in given.items():
+        complete += [flag, *_checked_values(flag.removesuffix(".name"), values, leaves[flag])]
     return complete
+
+
+def _is_flag(word: str) -> bool:
+    """Whether a word is a flag and no value, which may be a negative number."""
+    return word.startswith("--") or re.fullmatch(r"-[A-Za-z]+", word) is not None
+
+
+def _takes_several(annotation: Any) -> bool:
+    return annotation is Any or any(several in str(annotation) for several in ("tuple", "list"))
+
+
+def _unexpected(word: str, model: type[BaseModel]) -> str:
+    kinds = [kind for kind, registry in PLUGINS.items() if kind in model.model_fields and word in registry.names()]
+    meant = f"did you mean --{kinds[0]} {word}?" if kinds else "settings are given as --name value (see --help)"
+    return f"unexpected argument {word!r}; {meant}"
 
 
 def _checked_values(flag: str, values: list[str], annotation: Any) -> list[str]:

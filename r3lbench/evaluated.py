@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 
 
 def check_vacant(out: Path) -> None:
-    """Make sure that an evaluation can be recorded in a folder.
+    """Make sure that an evaluation can be recorded in a folder, before much is done for it; nothing is made.
 
     Raises:
-        R3LBenchError: Something is there already.
+        R3LBenchError: Something is there already, or it cannot be made.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.is_dir() and any(out.iterdir()):
         raise R3LBenchError(f"{out} is not empty; give another --out")
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise R3LBenchError(f"nothing can be recorded in {out}: {nearest} is a file; give another --out")
+    if not os.access(nearest, os.W_OK):
+        raise R3LBenchError(f"nothing can be recorded in {out}: {nearest} cannot be written to; give another --out")
 
 
 def manifest_json(config: EvaluateConfig, panels: Mapping[str, TaskPanel], policy: dict[str, Any]) -> dict[str, Any]:

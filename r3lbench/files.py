@@ -16,13 +16,17 @@ from r3lbench.errors import BadData
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write through a temporary file, flushed to disk before it takes the name."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = _temporary(path)
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
     sync(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
 
 
 def make_room(file: Path, form: str) -> None:
@@ -34,10 +38,14 @@ def make_room(file: Path, form: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         ours = not file.exists() or json.loads(file.read_bytes())["format"] == form
+        # Found out now, and not when there is something to write.
+        _temporary(file).touch()
+        _temporary(file).unlink()
     except (ValueError, KeyError, TypeError):
         ours = False
     except OSError as error:
-        raise BadData(f"{file} cannot be written: {error}") from error
+        why = error.strerror if file.parent.is_dir() else f"{file.parent} is no folder"
+        raise BadData(f"{file} cannot be written: {why}") from error
     if not ours:
         raise BadData(f"{file} exists and was not made by this command; nothing was overwritten")
 

@@ -78,7 +78,9 @@ class RunFolder:
         """
         # A manifest that a kill left half-written is no record, and neither is a lock.
         none = {f".{_MANIFEST}.tmp", LOCK}
-        if path.exists() and not (path.is_dir() and {file.name for file in path.iterdir()} <= none):
+        if path.exists() and not path.is_dir():
+            raise R3LBenchError(f"{path} is a file; give another --out")
+        if path.exists() and not {file.name for file in path.iterdir()} <= none:
             raise R3LBenchError(f"{path} is not empty; continue it with --resume {path}, or give another --out")
 
     @classmethod
@@ -109,6 +111,8 @@ class RunFolder:
         """
         tables = {kind: self.manifest["config"].get(kind) for kind in kinds}
         names = {kind: table.get("name") if isinstance(table, dict) else None for kind, table in tables.items()}
+        if "method" in tables and "method" not in self.manifest["config"]:
+            raise BadCheckpoint(f"{self.path} is the record of an evaluation: nothing was trained in it")
         if unsaid := [kind for kind, name in names.items() if not isinstance(name, str)]:
             raise BadCheckpoint(f"{self.path / _MANIFEST} does not say which {', '.join(unsaid)} it was made with")
         return {kind: str(name) for kind, name in names.items()}

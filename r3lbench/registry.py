@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gymnasium.envs.registration import register as register_gymnasium_id
@@ -235,7 +235,9 @@ def register_gymnasium_ids() -> None:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One line for a name that is not known, with the nearest ones."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    # Whoever gives a file means what is called like it.
+    word, spelled = PurePath(name).name.removesuffix(".py").lower(), {other.lower(): other for other in names}
+    near = [spelled[match] for match in difflib.get_close_matches(word, spelled, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(repr(other) for other in near)}?" if near else "there is none like it;"
     listed = f" known: {', '.join(names)}" if names else f" no {kind} is installed (pip install -e . in a checkout)"
     return f"unknown {kind} {name!r}: {hint}{listed}"

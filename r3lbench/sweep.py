@@ -32,6 +32,7 @@ from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig
 from r3lbench.launching import Launcher, LocalLauncher, RayLauncher, Run, State, carry_out
 from r3lbench.plans import TUNING, Job, Plan, choose, jobs, tuning_jobs
+from r3lbench.policies.finding import is_run
 from r3lbench.recording import RunFolder
 from r3lbench.rollout.meter import Meter
 from r3lbench.run import RunConfig
@@ -93,9 +94,9 @@ def _divided(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     further: list[str] = []
     target = own
     for argument in argv:
-        if argument.startswith("-"):
+        if argument.startswith("--") or argument == "-h":
             name = argument.lstrip("-").partition("=")[0].replace("_", "-")
-            target = own if name in ours or not argument.startswith("--") else further
+            target = own if name in ours or argument == "-h" else further
         target.append(argument)
     return own, further
 
@@ -134,6 +135,11 @@ def run(config: SweepConfig, flags: Sequence[str] = ()) -> list[Run]:
     # Whatever is chosen, these are the names and the flags: a mistake shows now.
     first = {} if plan.tune is None else {env: dict.fromkeys(plan.methods, plan.tune.values[0]) for env in plan.envs}
     tuning, planned = [job for *_, job in tuning_jobs(plan)], list(jobs(plan, first))
+    names = [Counter(job.name for job in runs) for runs in (tuning, planned)]
+    if twice := [name for counts in names for name, count in counts.items() if count > 1]:
+        raise BadConfig(f"{twice[0]} is planned more than once; name methods, environments, agents and seeds once")
+    if (out.exists() and not out.is_dir()) or is_run(out):
+        raise BadConfig(f"{out} is no folder for runs; give another --out")
     settings = {job.name: job.command.parse(job.flags) for job in [*tuning, *planned]}
     _kept_apart([settings[job.name] for job in tuning], [settings[job.name] for job in planned])
     console.print(f"{len(tuning)} runs to tune with, {len(planned)} runs to compare")
@@ -144,6 +150,10 @@ def run(config: SweepConfig, flags: Sequence[str] = ()) -> list[Run]:
         budgets = [of.budget for of in settings.values() if isinstance(of, RunConfig)]
         console.print(Text(f"at most {_cost(budgets)} in all"))
         return []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfig(f"nothing can be recorded in {out}: {error.strerror}") from error
     slots = config.jobs or os.cpu_count() or 1
     launcher: Launcher = LocalLauncher()
     if config.launcher == "ray":

@@ -410,6 +410,11 @@ def warm_start(config: WarmStartConfig) -> dict[str, Any]:
     folder = Path(config.out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise R3LBenchError(f"{folder} is not empty; give another --out")
+    try:
+        # Found out now, and not when all has been learned.
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise R3LBenchError(f"no policy can be written to {folder}: {error.strerror}") from error
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

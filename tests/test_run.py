@@ -73,7 +73,7 @@ def test_a_bare_argument_is_refused(refused: Refused, toy_policy: Path) -> None:
         (("--seed", "-1"), "--seed -1: "),
         (("--seed", "1.5"), "--seed 1.5: "),
         (("--seed",), "--seed needs a value"),
-        (("--seed", "1", "2"), "--seed 1 2: "),
+        (("--seed", "1", "2"), "unexpected argument '2'"),
         (("--tasks-per-update", "0"), "--tasks-per-update 0: "),
         (("--optimiser.lr", "fast"), "--optimiser.lr fast: "),
         (("--optimiser.lr", "nan"), "--optimiser.lr nan: "),
