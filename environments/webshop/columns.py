@@ -1,9 +1,9 @@
 """Sequences that lie in files and are looked up in place, so that no process holds what all of them share.
 
 Single entries are read (``pread``): the system keeps what any process has read for all of them, and counts it as memory
-of none. Only numbers that are computed with as a whole are mapped. (Entries looked up in a mapping count by the page,
-and by the megabyte where the system keeps files in large pages.) Whatever is opened stays readable when its file is
-removed or replaced, in every thread, and in a child after a fork.
+of none. Only what is looked through as a whole is mapped, and released at once. (Entries looked up in a mapping count
+by the page, and by the megabyte where the system keeps files in large pages.) Whatever is opened stays readable when
+its file is removed or replaced, in every thread, and in a child after a fork.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ Numbers = npt.NDArray[Any]
 
 DATA, BOUNDS = ".data", ".bounds"
 """Suffixes of the files of texts: one after another, and where each starts and the last one ends."""
+SMALL = 1 << 20
+"""Bytes of a file that may stay mapped."""
 _BOUND = "<i8"
 _AT_ONCE = 1024
 """Texts read together by who goes through all of them."""
@@ -75,8 +77,11 @@ class Mapped:
         self.array: Numbers = np.frombuffer(b"" if self._map is None else self._map, dtype)
 
     def release(self) -> None:
-        """Give back the pages looked at; they stay with the system, and are looked at again at little cost."""
-        if self._map is not None:
+        """Give back the pages looked at; they stay with the system, and are looked at again at little cost.
+
+        Those of a small file are not worth it.
+        """
+        if self._map is not None and len(self._map) > SMALL:
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
@@ -107,6 +112,32 @@ class Texts:
             places = (bounds - bounds[0]).tolist()
             for start, end in pairwise(places):
                 yield data[start:end]
+
+
+class MappedTexts:
+    """The same texts, mapped: for who looks up many at once, and releases them then.
+
+    Args:
+        path: What their files are called, without suffix.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._bounds = Mapped(path.with_suffix(BOUNDS), _BOUND)
+        self._data = Mapped(path.with_suffix(DATA), "u1")
+
+    def __len__(self) -> int:
+        return len(self._bounds.array) - 1
+
+    def __getitem__(self, at: int) -> bytes:
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        start, end = self._bounds.array[at : at + 2].tolist()
+        return self._data.array[start:end].tobytes()
+
+    def release(self) -> None:
+        """As of ``Mapped``."""
+        self._bounds.release()
+        self._data.release()
 
 
 class TextWriter:
@@ -145,7 +176,7 @@ class Numbering(Mapping[str, int]):
         kept: How many answers are remembered.
     """
 
-    def __init__(self, texts: Texts, kept: int = 1 << 14) -> None:
+    def __init__(self, texts: Texts | MappedTexts, kept: int = 1 << 14) -> None:
         self._texts = texts
         self._find = lru_cache(maxsize=kept)(self._search)
 
@@ -153,7 +184,7 @@ class Numbering(Mapping[str, int]):
         return len(self._texts)
 
     def __iter__(self) -> Iterator[str]:
-        return map(decoded, self._texts)
+        return (decoded(self._texts[place]) for place in range(len(self)))
 
     def __getitem__(self, text: str) -> int:
         place = self._find(text)

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +40,6 @@ def decode_length(code: int) -> int:
         return code
     mantissa, shift = (code - _EXACT) & 7, ((code - _EXACT) >> 3) - 1
     return _EXACT + (mantissa if shift < 0 else (mantissa | 8) << shift)
-
-
-class Places(Protocol):
-    """Where the postings of each term start, and after the last one where they end."""
-
-    def __getitem__(self, code: int, /) -> int: ...
 
 
 class Run(NamedTuple):
@@ -132,7 +126,7 @@ class SearchIndex:
     def __init__(
         self,
         vocabulary: Mapping[str, int],
-        starts: Places,
+        starts: npt.NDArray[np.int64],
         documents: npt.NDArray[np.int32],
         saturations: npt.NDArray[np.float32],
         ranks: npt.NDArray[np.int32],

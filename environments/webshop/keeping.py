@@ -29,7 +29,7 @@ from r3lbench.files import sha256_of, sync, to_json, write_atomic
 T = TypeVar("T")
 
 CACHE = "R3LBENCH_CACHE"
-FORMAT = 1
+FORMAT = 2
 """Of everything that is kept; a change of what any file holds is a new number."""
 MANIFEST = "manifest.json"
 _NAME_LENGTH = 24

@@ -1,13 +1,13 @@
 """The goals of a catalogue on disk, which may be millions: made once, and each made again when it is asked for.
 
-Goals that differ in their options alone are kept as one wish. Beside the wishes lie the goals' order and their keys.
+Goals that differ in their options alone are kept as one wish. Beside the wishes lie the goals in order, each as its
+wish and its number there, and their keys.
 """
 
 from __future__ import annotations
 
 import random
 from array import array
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,9 +28,8 @@ from .protocols import GoalKind
 from .stock import Stock
 from .store import KEPT, written
 
-_WISHES, _WEIGHTS, _STARTS, _ORDER, _KEYS, _REPEATED = "wishes", "weights", "starts", "order", "keys", "repeated"
-_KEY_BYTES = 32
-_KEY = f"V{_KEY_BYTES}"
+_WISHES, _WEIGHTS, _ORDER, _KEYS, _REPEATED = "wishes", "weights", "order", "keys", "repeated"
+_KEY = "V32"
 _AT_ONCE = 1 << 16
 
 
@@ -66,19 +65,17 @@ def open_goals(stock: Stock, kind: GoalKind, order_seed: int | None) -> StoredGo
 
 def _open(catalogue: Catalogue, folder: Path) -> StoredGoals:
     wishes, weights = Texts(folder / _WISHES), Column(folder / _WEIGHTS, "<f8")
-    starts, order = Column(folder / _STARTS, "<i8"), Column(folder / _ORDER, "<i8")
-    keys = Column(folder / _KEYS, _KEY)
+    order, keys = Column(folder / _ORDER, "<i4"), Column(folder / _KEYS, _KEY)
 
     def goal(position: int) -> Goal:
-        number = order[position]
-        place = bisect_right(starts, number) - 1
+        place, number = order.read(2 * position, 2 * position + 2).tolist()
         wish = Wish.from_line(wishes[place], weights[place])
-        return wish.goal(number - starts[place], catalogue.products[wish.position])
+        return wish.goal(number, catalogue.products[wish.position])
 
     repeated = Column(folder / _REPEATED, "<i8")
     return StoredGoals(
-        LookedUp(len(order), goal, KEPT),
-        LookedUp(len(order), lambda position: keys[position].hex(), KEPT),
+        LookedUp(len(keys), goal, KEPT),
+        LookedUp(len(keys), lambda position: keys[position].hex(), KEPT),
         repeated.read(0, len(repeated)).tolist(),
     )
 
@@ -107,11 +104,8 @@ def _make(stock: Stock, kind: GoalKind, order_seed: int | None, folder: Path) ->
             product = stock.catalogue.products[wish.position]
             for number in range(len(wish)):
                 keys.write(bytes.fromhex(wish.goal(number, product).key))
-    order = np.array(shuffled(starts[-1], order_seed), np.int64)
-    np.array(starts, "<i8").tofile(folder / _STARTS)
     np.array(weights, "<f8").tofile(folder / _WEIGHTS)
-    order.astype("<i8").tofile(folder / _ORDER)
-    _order_keys(unordered, order, folder)
+    _write_in_order(np.array(shuffled(starts[-1], order_seed)), np.array(starts), unordered, folder)
     unordered.unlink()
 
 
@@ -125,15 +119,25 @@ def _drawn(stock: Stock, kind: GoalKind) -> Iterator[Wish]:
     return synthetic_wishes(stock.catalogue, written(store.instructions), rng, str(sources.instructions))
 
 
-def _order_keys(unordered: Path, order: npt.NDArray[np.int64], folder: Path) -> None:
-    """Write the keys in order, and the positions of those that are there more than once."""
-    keys: npt.NDArray[Any] = np.memmap(unordered, _KEY, mode="r")
+def _write_in_order(order: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], unordered: Path, folder: Path) -> None:
+    """Write goals and keys in order, and the positions of the keys that are there more than once.
+
+    Args:
+        order: Numbers of the goals.
+        starts: Number of the first goal of each wish, and after the last one how many goals there are.
+        unordered: A file with the keys by number.
+        folder: Where to write.
+    """
+    unordered_keys: npt.NDArray[Any] = np.memmap(unordered, _KEY, mode="r")
     beginnings = np.empty(len(order), np.uint64)
-    with (folder / _KEYS).open("wb") as file:
-        for start in range(0, len(order), _AT_ONCE):
-            some = keys[order[start : start + _AT_ONCE]]
-            file.write(some.tobytes())
-            beginnings[start : start + len(some)] = some.view(np.uint64).reshape(-1, _KEY_BYTES // 8)[:, 0]
+    with (folder / _ORDER).open("wb") as goals, (folder / _KEYS).open("wb") as keys:
+        for first in range(0, len(order), _AT_ONCE):
+            numbers = order[first : first + _AT_ONCE]
+            wishes = np.searchsorted(starts, numbers, side="right") - 1
+            goals.write(np.column_stack((wishes, numbers - starts[wishes])).astype("<i4").tobytes())
+            some = unordered_keys[numbers]
+            keys.write(some.tobytes())
+            beginnings[first : first + len(some)] = some.view(np.uint64).reshape(len(some), -1)[:, 0]
     ascending = np.argsort(beginnings)
     equal = np.flatnonzero(np.diff(beginnings[ascending]) == 0)
     repeated = np.unique(np.concatenate((ascending[equal], ascending[equal + 1])))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .columns import Column, Mapped, Numbering, Texts, TextWriter, encoded
+from .columns import Mapped, MappedTexts, Numbering, Texts, TextWriter, encoded
 from .index import Run, SearchIndex, invert, norms_of, ranks_of, starts_of
 
 _TERMS, _STARTS, _DOCUMENTS, _SATURATIONS, _RANKS = "terms", "starts", "documents", "saturations", "ranks"
@@ -33,12 +33,13 @@ class StoredIndex(SearchIndex):
     """
 
     def __init__(self, folder: Path, documents_with_text: int) -> None:
+        terms, starts = MappedTexts(folder / _TERMS), Mapped(folder / _STARTS, "<i8")
         documents, saturations = Mapped(folder / _DOCUMENTS, "<i4"), Mapped(folder / _SATURATIONS, "<f4")
         ranks = Mapped(folder / _RANKS, "<i4")
-        self._mapped = (documents, saturations, ranks)
+        self._mapped = (terms, starts, documents, saturations, ranks)
         super().__init__(
-            vocabulary=Numbering(Texts(folder / _TERMS)),
-            starts=Column(folder / _STARTS, "<i8"),
+            vocabulary=Numbering(terms),
+            starts=starts.array,
             documents=documents.array,
             saturations=saturations.array,
             ranks=ranks.array,

@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r3lbench.environments.webshop import columns
-from r3lbench.environments.webshop.columns import Column, LookedUp, Mapped, Numbering, Texts, TextWriter, encoded
+from r3lbench.environments.webshop.columns import (
+    Column,
+    LookedUp,
+    Mapped,
+    MappedTexts,
+    Numbering,
+    Texts,
+    TextWriter,
+    encoded,
+)
 
 
 def write(path: Path, texts: list[bytes]) -> Texts:
@@ -30,10 +39,14 @@ def test_texts_are_read_back_one_by_one_and_all_together(texts: list[bytes], at_
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "_AT_ONCE", at_once)
         read = write(Path(folder) / "texts", texts)
-        assert [read[at] for at in range(len(read))] == list(read) == texts
+        mapped = MappedTexts(Path(folder) / "texts")
+        assert [read[at] for at in range(len(read))] == list(read) == list(mapped) == texts
+        mapped.release()
+        assert list(mapped) == texts
         for outside in (-1, len(texts)):
-            with pytest.raises(IndexError):
-                read[outside]
+            for either in (read, mapped):
+                with pytest.raises(IndexError):
+                    either[outside]
 
 
 @settings(max_examples=60, deadline=None)
