@@ -27,8 +27,8 @@ from r3lbench.config import PanelConfig, PolicyConfig, PoolConfig, ReflectionCon
 from r3lbench.console import counting, make_console, summary_table, working
 from r3lbench.engines.engine import Sampling
 from r3lbench.entry import entry_point
-from r3lbench.errors import BadConfig, R3LBenchError, UnknownName
-from r3lbench.evaluated import check_vacant, manifest_json, record, result_json
+from r3lbench.errors import BadConfig, UnknownName
+from r3lbench.evaluated import check_vacant, make, manifest_json, record, result_json
 from r3lbench.policies.finding import find_policy, is_run
 from r3lbench.recording import RunFolder
 from r3lbench.registry import AGENTS, REFLECTORS
@@ -151,10 +151,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
     if out is not None:
         # Found out now, and not when all has been played.
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise R3LBenchError(f"nothing can be recorded in {out}: {error.strerror}") from error
+        make(out)
     began = time.perf_counter()
     meter = Meter()
     played: dict[str, list[Score]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from r3lbench.tasks import TaskPanel
 if TYPE_CHECKING:
     from r3lbench.evaluate import EvaluateConfig
 
+_DRAFT = ".draft"
+"""Folder of a record that is being written."""
+
 
 def check_vacant(out: Path) -> None:
     """Make sure that an evaluation can be recorded in a folder, before much is done for it; nothing is made.
@@ -27,13 +31,26 @@ def check_vacant(out: Path) -> None:
     Raises:
         R3LBenchError: Something is there already, or it cannot be made.
     """
-    if out.is_dir() and any(out.iterdir()):
+    # A draft is what a kill left of a record that was being written.
+    if out.is_dir() and any(file.name != _DRAFT for file in out.iterdir()):
         raise R3LBenchError(f"{out} is not empty; give another --out")
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise R3LBenchError(f"nothing can be recorded in {out}: {nearest} is a file; give another --out")
     if not os.access(nearest, os.W_OK):
         raise R3LBenchError(f"nothing can be recorded in {out}: {nearest} cannot be written to; give another --out")
+
+
+def make(out: Path) -> None:
+    """Make the folder of a record.
+
+    Raises:
+        R3LBenchError: It cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise R3LBenchError(f"nothing can be recorded in {out}: {error.strerror}") from error
 
 
 def manifest_json(config: EvaluateConfig, panels: Mapping[str, TaskPanel], policy: dict[str, Any]) -> dict[str, Any]:
@@ -83,16 +100,24 @@ def record(
     result: Mapping[str, Any],
     seconds: float,
 ) -> None:
-    """Write and seal the record of an evaluation."""
-    folder = RunFolder.create(out, manifest)
-    for mode, scores in played.items():
-        for position, score in enumerate(scores):
-            episode = position % config.episodes(mode)
-            folder.append("evaluation.jsonl", {"update": 0, "mode": mode, "episode": episode, **score.to_json()})
-    for mode, of in rounds.items():
-        for number, one in enumerate(of[1:], start=1):
-            for position, draft in enumerate(one.drafts):
-                at = {"mode": mode, "episode": position % config.episodes(mode), "round": number}
-                folder.append("improvement.jsonl", {**at, **draft.to_json()})
-    folder.append("timings.jsonl", {"update": 0, "evaluate": seconds})
-    folder.write_result(result)
+    """Write and seal the record of an evaluation: all of it, or nothing."""
+    make(out)
+    shutil.rmtree(out / _DRAFT, ignore_errors=True)
+    try:
+        folder = RunFolder.create(out / _DRAFT, manifest)
+        for mode, scores in played.items():
+            for position, score in enumerate(scores):
+                episode = position % config.episodes(mode)
+                folder.append("evaluation.jsonl", {"update": 0, "mode": mode, "episode": episode, **score.to_json()})
+        for mode, of in rounds.items():
+            for number, one in enumerate(of[1:], start=1):
+                for position, draft in enumerate(one.drafts):
+                    at = {"mode": mode, "episode": position % config.episodes(mode), "round": number}
+                    folder.append("improvement.jsonl", {**at, **draft.to_json()})
+        folder.append("timings.jsonl", {"update": 0, "evaluate": seconds})
+        folder.write_result(result)
+        # What says that the record is complete comes last.
+        for file in sorted(folder.path.iterdir(), key=lambda file: (file.name == "result.json", file.name)):
+            file.replace(out / file.name)
+    finally:
+        shutil.rmtree(out / _DRAFT, ignore_errors=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from r3lbench import evaluate as evaluating
 from r3lbench import run as training
 from r3lbench.__main__ import main
 from r3lbench.files import sha256_of
+from r3lbench.recording import RunFolder
 from tests.test_importing import expert, written
 
 TOY = "--env toy --policy pol"
@@ -220,6 +223,33 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_play
     assert main([*SPELLINGS[command].split(), "--out", "empty/new"]) == 2
     errors = capsys.readouterr().err
     assert f"{place / 'empty'} cannot be written to; give another --out" in errors and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["evaluate", "import"])
+def test_a_disk_that_fills_up_leaves_nothing_half_recorded(
+    command: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, append = tmp_path / "new", RunFolder.append
+
+    def fails(folder: RunFolder, name: str, value: Any) -> None:
+        if name == "timings.jsonl":
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder.path / name))
+        append(folder, name, value)
+
+    monkeypatch.chdir(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", fails)
+        assert main([*SPELLINGS[command].split(), "--out", str(out), "--quiet"]) == 2
+    errors = capsys.readouterr().err
+    assert errors.endswith("the disk is full; make room; nothing was recorded\n") and errors.count("\n") == 1
+    assert list(out.iterdir()) == []
+    # Nor does what a kill leaves keep anybody from trying again.
+    (out / ".draft").mkdir()
+    (out / ".draft" / "manifest.json").write_text("{")
+    assert main([*SPELLINGS[command].split(), "--out", str(out), "--quiet"]) == 0
+    assert main(["verify", str(out), "--quiet"]) == 0
+    names = ["SHA256SUMS", "evaluation.jsonl", "manifest.json", "result.json", "timings.jsonl"]
+    assert sorted(file.name for file in out.iterdir()) == names
 
 
 def test_a_run_that_is_complete_needs_no_more(
