@@ -219,7 +219,9 @@ def test_a_difference_is_told_with_its_place_and_both_values(
     assert any(said in one for one in found), found
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"{}")[:-6], gzip.compress(b"{")])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"{}")[:-6], gzip.compress(b"{")], ids=["empty", "other", "cut", "half"]
+)
 def test_a_damaged_file_of_trees_is_named(content: bytes, copy: Copy) -> None:
     folder = copy("run")
     (folder / TREE).write_bytes(content)
