@@ -163,7 +163,9 @@ def test_a_group_that_does_not_hold_together_is_refused(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no archive", gzip.compress(b"{}")[:-6], gzip.compress(b"{")], ids=["empty", "other", "cut", "half"]
+    "content",
+    [b"", b"no archive", gzip.compress(b"{}")[:-6], gzip.compress(b"{")],
+    ids=["empty", "other", "cut", "half"],
 )
 def test_a_damaged_file_is_named(content: bytes, copy: Path) -> None:
     folder = RunFolder.open(copy)

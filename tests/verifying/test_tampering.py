@@ -220,7 +220,9 @@ def test_a_difference_is_told_with_its_place_and_both_values(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no archive", gzip.compress(b"{}")[:-6], gzip.compress(b"{")], ids=["empty", "other", "cut", "half"]
+    "content",
+    [b"", b"no archive", gzip.compress(b"{}")[:-6], gzip.compress(b"{")],
+    ids=["empty", "other", "cut", "half"],
 )
 def test_a_damaged_file_of_trees_is_named(content: bytes, copy: Copy) -> None:
     folder = copy("run")
