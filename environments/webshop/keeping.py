@@ -121,42 +121,43 @@ def _claimed(scratch: Path) -> Iterator[None]:
     """
     while True:
         scratch.mkdir(exist_ok=True)
-        try:
-            claim = os.open(scratch, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                claim = os.open(scratch, os.O_RDONLY)
+                stack.callback(os.close, claim)
+                fcntl.flock(claim, fcntl.LOCK_EX)
+                mine = os.path.samestat(scratch.stat(), os.fstat(claim))
+            except FileNotFoundError:
+                mine = False
             # Whoever had it before has renamed or removed it: the next claim is to another folder of this name.
-            if scratch.exists() and os.path.samestat(scratch.stat(), os.fstat(claim)):
+            if mine:
                 yield
                 return
-        finally:
-            os.close(claim)
 
 
 def _renew(target: Path, scratch: Path, wanted: Mapping[str, Any], make: Callable[[Path], None]) -> None:
     """Put a whole folder in the place of one that is not there or not whole, unless another process just did."""
-    try:
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, scratch, ignore_errors=True)
         fault = _fault(target, wanted)
         if fault is None:
             return
         if target.exists():
             warnings.warn(f"{target} {fault}; it is made again", stacklevel=3)
-        # What a process left that was killed over it.
-        for left in scratch.iterdir():
-            _remove(left)
-        make(scratch)
-        _seal(scratch, wanted)
-        _remove(target)
-        scratch.rename(target)
-        sync(target.parent)
-    except OSError as error:
-        raise BadData(
-            f"{target} cannot be made ({error.strerror or error}); make room, or set {CACHE} to another folder"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            # What a process left that was killed over it.
+            for left in scratch.iterdir():
+                _remove(left)
+            make(scratch)
+            _seal(scratch, wanted)
+            _remove(target)
+            scratch.rename(target)
+            undo.pop_all()
+            sync(target.parent)
+        except OSError as error:
+            raise BadData(
+                f"{target} cannot be made ({error.strerror or error}); make room, or set {CACHE} to another folder"
+            ) from error
 
 
 def _remove(path: Path) -> None:

@@ -118,3 +118,15 @@ def test_the_receipt_escapes_options_as_json_for_html(pages: Pages) -> None:
 )
 def test_text_of_spaces_alone_shrinks_or_disappears(text: str, nodes: tuple[str, ...]) -> None:
     assert visible(text) == nodes
+
+
+def test_only_the_pages_looked_at_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("r3lbench.environments.webshop.pages.KEPT", 3)
+    shop = build_catalogue("tea", [record(f"B{n:09d}", "tea") for n in range(60)], {})
+    pages = Pages(shop)
+    for position in range(60):
+        state = ITEM._replace(product=position)
+        assert pages.render(goal(), state) == Pages(shop).render(goal(), state)
+        assert pages.clickables(state) and pages.render(goal(), state._replace(page=Page.RESULTS, query="tea"))
+    for kept, most in ((pages._hit, 6), (pages._plain_item, 3), (pages._item_clickables, 3)):
+        assert kept.cache_info().currsize == most
