@@ -77,6 +77,15 @@ def test_rates_are_pooled_over_what_was_counted(runs: Path) -> None:
     assert history([]).updates == [] and history([]).pivots == []
 
 
+def test_a_rate_counts_every_retry_once(tmp_path: Path) -> None:
+    lines = [spent(1, 1, retries=1), spent(2, 2, retries=3)]
+    lines[0]["explore"]["retry_improved"], lines[1]["explore"]["retry_improved"] = 1.0, 0.0
+    for seed, line in enumerate(lines):
+        retell(record(tmp_path / f"s{seed}", [1.0, 1.0, 1.0, 1.0], config__seed=seed), [{**line, "update": 1}])
+    pasts = [read_past(found, "sampled") for found in read_below([str(tmp_path)]).records]
+    assert history(pasts).rates["retry_improved"] == [1 / 4]
+
+
 def test_long_histories_are_told_in_few_stretches(tmp_path: Path) -> None:
     run = record(tmp_path / "run", [1.0, 1.0, 1.0, 1.0])
     retell(run, [spent(update, update, retries=4 if update <= 12 else 0) for update in range(1, 96)])
