@@ -23,6 +23,7 @@ from r3lbench.grids import (
     apart,
     costs,
     description,
+    evaluations,
     happenings,
     headings,
     outcomes,
@@ -97,7 +98,13 @@ def document(suites: Sequence[Suite], groups: Sequence[Group], notes: Sequence[s
     ]
     for group, title in zip(groups, headings(groups), strict=True):
         words = (description(group), apart(group, groups))
-        grids = (outcomes(group, measure), protocols(group, measure), costs(group), happenings(group))
+        grids = (
+            outcomes(group, measure),
+            protocols(group, measure),
+            costs(group),
+            evaluations(group),
+            happenings(group),
+        )
         chapters.append(
             Chapter(
                 title,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from r3lbench.power import POWER
 from r3lbench.protocols import SPENT
-from r3lbench.results import LEARNING
+from r3lbench.results import LEARNING, Elsewhere, Record
+from r3lbench.rollout.meter import EVALUATION
 from r3lbench.settings import in_words
 from r3lbench.standings import COSTS, Group, Kind, Row
 from r3lbench.stats import Comparison, Estimate
@@ -25,6 +26,8 @@ _HAPPENINGS = {
     "kl_to_start": "KL to the start",
 }
 """Titles of ``LEARNING``."""
+_PLAYING = ("generated_tokens", "prefilled_tokens", "env_steps")
+"""What playing costs."""
 _FEW = 3
 """Two groups that differ in so many terms are plainly about different things, and nobody asks why."""
 
@@ -36,7 +39,7 @@ class Grid:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    texts: frozenset[str] = frozenset({"method", "agent", "protocol", "sees", "record"})
+    texts: frozenset[str] = frozenset({"method", "agent", "played", "protocol", "sees", "trained", "record"})
 
     @property
     def justified(self) -> list[str]:
@@ -188,6 +191,30 @@ def costs(group: Group) -> Grid | None:
     return Grid("Cost of a run", columns, tuple(rows)) if rows else None
 
 
+def evaluations(group: Group) -> Grid | None:
+    """What the policies cost that were evaluated only, and what of it is but told; None where there are none."""
+    columns = ("agent", "played", *(f"{name.replace('_', ' ')} an episode" for name in _PLAYING), "sees", "trained")
+    rows = []
+    for row in group.rows:
+        if row.kind is not Kind.EVALUATED:
+            continue
+        elsewhere = row.runs[0].manifest.elsewhere
+        imported = elsewhere is not None and elsewhere.kind == "imported"
+        spent = [_by_episode(row.runs, name) for name in _PLAYING]
+        tokens, steps = spent[:-1], spent[-1]
+        rows.append(
+            (
+                row.label,
+                "here" if elsewhere is None else elsewhere.kind,
+                *(_told(cell, imported) for cell in tokens),
+                steps,
+                _told(privileges(row.sees), imported),
+                _told("" if elsewhere is None else _training(elsewhere), imported),
+            )
+        )
+    return Grid("Cost of playing", columns, tuple(rows)) if rows else None
+
+
 def happenings(group: Group) -> Grid | None:
     """How the methods learned; None where nothing was trained, or nothing was recorded of it."""
     rows = [(row.label, row.learning) for row in group.rows if row.learning is not None]
@@ -218,6 +245,30 @@ def protocols(group: Group, measure: str) -> Grid | None:
     ]
     title = "More than one attempt, each with its own cost"
     return Grid(title, (*columns, *costs, "sees", "record"), tuple(rows)) if rows else None
+
+
+def _by_episode(runs: Sequence[Record], name: str) -> str:
+    """The mean over runs and episodes of what playing cost; empty where one of them was not counted."""
+    means = []
+    for run in runs:
+        episodes = sum(len(of) for mode in run.episodes.values() for of in mode["steps"])
+        spent = run.result.cost.get(EVALUATION, {}).get(name)
+        if spent is None:
+            return ""
+        means.append(spent / episodes)
+    return f"{sum(means) / len(means):,.1f}"
+
+
+def _training(elsewhere: Elsewhere) -> str:
+    if elsewhere.kind == "imported" and elsewhere.training is None:
+        return "not for this environment"
+    if elsewhere.training is None:
+        return ""
+    return ", ".join(f"{count(of)} {name.replace('_', ' ')}" for name, of in elsewhere.training.cost.items()) or "yes"
+
+
+def _told(cell: str, imported: bool) -> str:
+    return f"{cell}, as told" if imported and cell else cell
 
 
 # Across environments

@@ -56,6 +56,22 @@ class PolicyInfo(_Read):
     parameters: int = 0
 
 
+class Training(_Read):
+    """How a policy was trained, as its sender says."""
+
+    description: str
+    cost: dict[str, float] = {}
+
+
+class Elsewhere(_Read):
+    """A model that was not at hand; see docs/submitting.md."""
+
+    kind: str
+    """hosted: it played here and spoke behind a server. imported: it played elsewhere; what it cost, what it was given
+    and how it was trained is told and was not seen."""
+    training: Training | None = None
+
+
 class Manifest(_Read):
     """What was run."""
 
@@ -66,6 +82,8 @@ class Manifest(_Read):
     policy: PolicyInfo
     sees: dict[str, tuple[str, ...]]
     """What agent and reflectors were given beyond observations."""
+    elsewhere: Elsewhere | None = None
+    """Of a model that was not at hand."""
 
 
 class Result(_Read):

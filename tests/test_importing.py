@@ -15,6 +15,8 @@ from pydantic import BaseModel
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import foreign
 from r3lbench.evaluate import main as evaluate
+from r3lbench.formats import document, markdown
+from r3lbench.grids import evaluations
 from r3lbench.importing import main
 from r3lbench.recording import SEAL, RunFolder
 from r3lbench.results import read
@@ -132,6 +134,29 @@ def test_the_leaderboard_lists_it_as_imported_with_all_its_seeds(bring: Import, 
     assert set(rows) == {"imported, policy Foreign 7B", "imported, policy oracle", "oracle"} and not notes
     assert rows["imported, policy Foreign 7B"].seeds == (0, 1)
     assert rows["imported, policy Foreign 7B"].kind is rows["imported, policy oracle"].kind is Kind.EVALUATED
+
+
+def test_the_leaderboard_marks_what_is_only_told(bring: Import, tmp_path: Path) -> None:
+    training = {"description": "PPO in another framework", "cost": {"env_steps": 12000, "seconds": 12.5}}
+    assert bring([header(training=training, sees=["expert"]), *expert()[1:]], out="trained") == 0
+    first, *episodes = expert()
+    assert bring([{**first, "name": "Silent"}, *({**line, "generated_tokens": None} for line in episodes)]) == 0
+    (group,), _ = compare([read(RunFolder.open(tmp_path / name)) for name in ("trained", "out")])
+    steps = sum(len(line["actions"]) for line in episodes) / 3
+    found = evaluations(group)
+    assert found is not None
+    assert dict(zip(found.columns, zip(*found.rows, strict=True), strict=True)) == {
+        "agent": ("imported, policy Foreign 7B", "imported, policy Silent"),
+        "played": ("imported", "imported"),
+        "generated tokens an episode": (f"{5 * steps:.1f}, as told", ""),
+        "prefilled tokens an episode": ("", ""),
+        # These were taken again here.
+        "env steps an episode": (f"{steps:.1f}", f"{steps:.1f}"),
+        "sees": ("agent: expert, as told", "agent: admissible, as told"),
+        "trained": ("12 k env steps, 12 seconds, as told", "not for this environment, as told"),
+    }
+    page = markdown(document([], [group], [], "score"))
+    assert "12 k env steps, 12 seconds, as told" in page
 
 
 def test_lines_may_come_in_any_order_and_claim_nothing(bring: Import, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from r3lbench import run as training
 from r3lbench.agents.api import ApiAgent
 from r3lbench.agents.chat import Format
 from r3lbench.evaluate import main, parse
+from r3lbench.grids import evaluations
 from r3lbench.recording import RunFolder
 from r3lbench.results import absolute_paths, read
 from r3lbench.standings import Kind, compare
@@ -267,6 +268,14 @@ def test_the_leaderboard_has_a_row_of_the_models_name(evaluate: Evaluate) -> Non
         assert rows["api, policy small"].seeds == (0, 1)
         assert {row.kind for row in group.rows} == {Kind.EVALUATED}
         assert rows["api, policy small"].sees == {"agent": ("admissible",)}
+        costs = evaluations(group)
+        assert costs is not None
+        episodes = folders[2].evaluations()
+        steps = sum(line["steps"] for line in episodes) / len(episodes)
+        cells = next(cells for cells in costs.rows if cells[0] == "api, policy small (max_tokens=99)")
+        # Seven tokens written and eleven read at every step, as the server counts them, in both modes.
+        spent = (f"{7 * steps:.1f}", f"{11 * steps:.1f}", f"{steps:.1f}")
+        assert cells == ("api, policy small (max_tokens=99)", "hosted", *spent, "agent: admissible", "")
 
 
 def test_tokens_that_a_server_does_not_count_are_not_made_up(evaluate: Evaluate) -> None:
