@@ -10,10 +10,10 @@ import pytest
 
 from r3lbench.errors import MissingExtra
 from r3lbench.nature import Isolation
-from r3lbench.recording import SEAL, RunFolder
+from r3lbench.recording import SEAL, VERIFICATION, RunFolder
 from r3lbench.registry import ENVIRONMENTS
 from r3lbench.results import run_folders
-from r3lbench.verdict import Verdict, Verification, check_seal
+from r3lbench.verdict import Verdict, Verification, check_seal, verdict_on
 from tests.conftest import ROOT
 from tests.verifying.records import EPISODES, change, differences, verified
 
@@ -60,6 +60,8 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("path", SEALED or [NONE], ids=name)
 def test_a_record_is_as_it_was_sealed(path: Path) -> None:
     assert check_seal(RunFolder(path)).differences == []
+    if (path / VERIFICATION).is_file():
+        assert verdict_on(RunFolder(path)) is Verdict.VERIFIED
 
 
 @pytest.mark.parametrize("path", [path for path in SEALED if path in FIRST or is_quick(path)] or [NONE], ids=name)
