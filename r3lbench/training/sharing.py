@@ -6,15 +6,15 @@ their depths as positions, and the function registered here lets them attend alo
 blocks, runs of tokens together with what stands above them, and blocks of similar size are one call of PyTorch's
 scaled-dot-product attention. Without a tree it is transformers' own function for that.
 
-A context of its own is a causal block, computed as in a batch of plain rows, but without padding around it. A branch is
-a block of its own tokens, which read the keys and values of the branch that it leaves. Gradients reach those through
-the same indices. Checkpointed layers compute it all again, as they do with anything else.
+A context that is mostly its own is a causal block, computed as in a batch of plain rows, but without padding around
+it. A branch that leaves another late is a block of its own tokens, which read the keys and values of the one that it
+leaves. Gradients reach those through the same indices. Checkpointed layers compute it all again, as anything else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,54 +37,65 @@ _CALL = 1 << 15
 
 @dataclass(frozen=True)
 class Block:
-    """Tokens ``start`` to ``end`` of a tree, and above them [P] tokens that all of these or some of them read."""
+    """Tokens that attend together.
+
+    Attributes:
+        start: Index of the first.
+        end: Index behind the last.
+        above: [P] tokens above them that all of these or some of them read.
+        causal: All of them are one context, in which the tokens above attend once more and for nothing: that is less
+            work than to pair all queries with all keys, half of which they may not read.
+    """
 
     start: int
     end: int
     above: Indices
+    causal: bool
 
     @property
-    def queries(self) -> int:
+    def own(self) -> int:
         """Number of tokens."""
         return self.end - self.start
 
     @property
     def keys(self) -> int:
-        """Number of tokens that they may read."""
-        return len(self.above) + self.queries
+        """Number of tokens that are read."""
+        return len(self.above) + self.own
+
+    @property
+    def queries(self) -> int:
+        """Number of tokens that read."""
+        return self.keys if self.causal else self.own
 
 
 def blocks_of(tree: PrefixTree) -> list[Block]:
     """Cut a tree into blocks, every token in one.
 
-    A context that shares nothing with those before it is a block. Branches that leave them share one while that is
-    little more work than one for each: many short replies to a long prompt then read one copy of it.
+    A context that is mostly new is a block. Branches that leave others late share a block while that is little more
+    work than one for each: many short replies to a long prompt then read one copy of it.
     """
     blocks: list[Block] = []
-    start, work = 0, 0
+    start, pairs = 0, 0
     for branch in tree.branches:
-        own, pairs = branch.own, branch.own * len(branch.path)
-        last = blocks[-1] if blocks else None
-        if last is not None and last.above.size and branch.fork:
-            merged = Block(last.start, start + own, last.above)
-            if merged.queries * merged.keys <= _SLACK * (work + pairs):
-                blocks[-1], work, start = merged, work + pairs, start + own
+        end, causal = start + branch.own, branch.fork < branch.own
+        work = branch.own * len(branch.path)
+        if not causal and blocks and not blocks[-1].causal:
+            merged = replace(blocks[-1], end=end)
+            if merged.own * merged.keys <= _SLACK * (pairs + work):
+                blocks[-1], start, pairs = merged, end, pairs + work
                 continue
-        blocks.append(Block(start, start + own, branch.path[: branch.fork]))
-        work, start = pairs, start + own
+        blocks.append(Block(start, end, branch.path[: branch.fork], causal))
+        start, pairs = end, work
     return blocks
 
 
 def batches_of(blocks: Sequence[Block]) -> list[list[Block]]:
     """Sort blocks into batches that lose little by padding; causal ones are by themselves."""
     batches: list[list[Block]] = []
-    ordered = sorted(blocks, key=lambda block: (block.queries, block.keys, block.start))
-    for kind in (
-        [block for block in ordered if not block.above.size],
-        [block for block in ordered if block.above.size],
-    ):
+    for causal in (True, False):
         batch: list[Block] = []
-        for block in kind:
+        kind = (block for block in blocks if block.causal == causal)
+        for block in sorted(kind, key=lambda block: (block.queries, block.keys, block.start)):
             wider = [*batch, block]
             padded = len(wider) * max(one.queries for one in wider) * max(one.keys for one in wider)
             if padded > _SLACK * sum(one.queries * one.keys for one in wider) + _CALL:
@@ -100,50 +111,63 @@ class Call:
 
     Args:
         tree: Whose blocks.
-        blocks: They.
+        blocks: They; all causal, or none.
         device: Where to keep indices and masks.
 
     Attributes:
         shape: (B, Q, K).
-        queries: [B * Q] their indices in the tree; a block's last one is repeated.
+        queries: [B * Q] their indices in the tree; the last one of a block is repeated.
         keys: [B * K] likewise.
+        own: Of each block where its tokens stand among the queries.
     """
 
     def __init__(self, tree: PrefixTree, blocks: Sequence[Block], device: torch.device) -> None:
-        rows, widest = len(blocks), max(block.queries for block in blocks)
-        self.shape = rows, widest, max(block.keys for block in blocks)
-        queries, keys = (np.empty((rows, width), dtype=np.int64) for width in self.shape[1:])
-        # Padding is as deep as no token is: what reads only what is not deeper does not see it.
-        depth = np.full(keys.shape, len(tree.tokens), dtype=np.int64)
-        for row, block in enumerate(blocks):
-            own = np.arange(block.start, block.end)
-            queries[row] = np.pad(own, (0, widest - len(own)), mode="edge")
-            keys[row] = np.pad(np.concatenate([block.above, own]), (0, self.shape[2] - block.keys), mode="edge")
-            depth[row, : block.keys] = tree.depth[keys[row, : block.keys]]
-        self.queries = torch.as_tensor(queries.ravel(), device=device)
-        self.keys = torch.as_tensor(keys.ravel(), device=device)
-        self._causal = not any(block.above.size for block in blocks)
-        self._reader = torch.as_tensor(np.stack([queries, tree.depth[queries]]), device=device)[:, :, None, :, None]
-        self._read = torch.as_tensor(np.stack([keys, tree.end[keys], depth]), device=device)[:, :, None, None, :]
-        self._masks: dict[int | None, Tensor | None] = {}
+        self.shape = len(blocks), max(block.queries for block in blocks), max(block.keys for block in blocks)
+        _, width, length = self.shape
+        self.own = [
+            row * width + np.arange(block.queries - block.own, block.queries) for row, block in enumerate(blocks)
+        ]
+        read = [np.concatenate([block.above, np.arange(block.start, block.end)]) for block in blocks]
+        keys = np.stack([np.pad(row, (0, length - len(row)), mode="edge") for row in read])
+        queries = np.stack(
+            [
+                np.pad(row[-block.queries :], (0, width - block.queries), mode="edge")
+                for row, block in zip(read, blocks, strict=True)
+            ]
+        )
+        self.queries, self.keys = (torch.as_tensor(index.ravel(), device=device) for index in (queries, keys))
+        self._causal = blocks[0].causal
+        # Padding stands behind all tokens, so that none reads it.
+        behind = np.arange(length) >= np.array([block.keys for block in blocks])[:, None]
+        self._key = torch.as_tensor(np.where(behind, len(tree.tokens), keys), device=device)[:, None]
+        self._key_end, self._key_depth = (
+            torch.as_tensor(of[keys], device=device)[:, None] for of in (tree.end, tree.depth)
+        )
+        self._query = torch.as_tensor(queries, device=device)[:, :, None]
+        self._query_depth = torch.as_tensor(tree.depth[queries], device=device)[:, :, None]
+        self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
-    def mask(self, window: int | None) -> Tensor | None:
-        """Which keys a query reads, [B, 1, Q, K]; None where it is all up to its own.
+    def mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """What is added to attention scores, [B, 1, Q, K]; None where a query reads all keys up to its own.
 
         Args:
             window: How many tokens a query reads, itself included; None for all.
+            dtype: That of the scores.
         """
-        if window not in self._masks:
-            self._masks[window] = self._mask(window)
-        return self._masks[window]
+        if (window, dtype) not in self._masks:
+            self._masks[window, dtype] = self._mask(window, dtype)
+        return self._masks[window, dtype]
 
-    def _mask(self, window: int | None) -> Tensor | None:
-        narrow = window is not None and window < self.shape[2]
-        if self._causal and not narrow:
+    def _mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        if window is not None and window >= self.shape[2]:
+            window = None
+        if self._causal and window is None:
             return None
-        (query, query_depth), (key, key_end, key_depth) = self._reader, self._read
-        mask: Tensor = (key <= query) & (query < key_end) & (key_depth <= query_depth)
-        return mask & (query_depth - key_depth < window) if narrow else mask
+        hidden = (self._key > self._query) | (self._query >= self._key_end)
+        if window is not None:
+            hidden |= self._query_depth - self._key_depth >= window
+        mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+        return mask.masked_fill_(hidden, -torch.inf)[:, None]
 
 
 class TreeAttention:
@@ -164,10 +188,9 @@ class TreeAttention:
         answers = 0
         for blocks in batches_of(blocks_of(tree)):
             call = Call(tree, blocks, device)
-            rows, width, _ = call.shape
-            for row, block in enumerate(blocks):
-                places[block.start : block.end] = answers + row * width + np.arange(block.queries)
-            answers += rows * width
+            for block, own in zip(blocks, call.own, strict=True):
+                places[block.start : block.end] = answers + own
+            answers += len(call.queries)
             self.calls.append(call)
         self.places = torch.as_tensor(places, device=device)
 
@@ -226,7 +249,9 @@ def _attention(
             _take(states, index).view(rows, -1, *states.shape[1:]).transpose(1, 2)
             for states, index in ((query, call.queries), (key, call.keys), (value, call.keys))
         ]
-        answers.append(sdpa_attention_forward(module, *batch, call.mask(sliding_window), **options)[0].flatten(0, 1))
+        answers.append(
+            sdpa_attention_forward(module, *batch, call.mask(sliding_window, query.dtype), **options)[0].flatten(0, 1)
+        )
     return _take(torch.cat(answers), prefixes.places)[None], None
 
 

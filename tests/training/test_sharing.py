@@ -197,8 +197,8 @@ def test_every_token_attends_once_to_what_it_follows(contexts: list[tuple[int, .
         for call in attention.calls:
             rows, queries, keys = call.shape
             causal = (torch.arange(keys) <= torch.arange(queries)[:, None]).expand(rows, 1, -1, -1)
-            mask = call.mask(window)
-            for row, seen in enumerate((causal if mask is None else mask)[:, 0]):
+            mask = call.mask(window, torch.float32)
+            for row, seen in enumerate((causal if mask is None else mask == 0)[:, 0]):
                 key = call.keys.view(rows, keys)[row]
                 reads += [sorted(key[line].tolist()) for line in seen]
         for path in tree.paths:
