@@ -150,8 +150,9 @@ def test_an_update_holds_what_the_plan_says(config: Any, tokens: int) -> None:
     settings = Optimiser(measure_kl=False, micro_batch_tokens=tokens)
     learner = Learner(model, settings, PolicyLoss(ratio=None, clip=None))
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(0.01)
+        # What has just been given memory holds anything, the rotary frequencies among the buffers, too.
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(0.01)
     with Peak(model.parameters()) as peak:
         learner.step(terms)
     planned = footprint(shape_of(config, load(tokens)), load(tokens))

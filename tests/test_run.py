@@ -227,7 +227,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(refused: Refused, toy_policy: 
     (tmp_path / "file").touch()
     ask = ("--env", "toy", "--policy", toy_policy, "--out")
     assert "is not empty; continue it with --resume" in refused(*ask, tmp_path / "run")
-    assert "is not empty" in refused(*ask, tmp_path / "file")
+    assert "is a file; give another --out" in refused(*ask, tmp_path / "file")
     assert "no run can be recorded in" in refused(*ask, tmp_path / "file" / "run")
 
 
