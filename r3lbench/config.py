@@ -9,11 +9,8 @@ flag is known, typed and documented. Later sources win: built-in defaults, what 
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import json
-import re
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,15 +18,13 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 from docstring_parser import parse as parse_docstring
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig
+from r3lbench.flags import NAMED, checked, in_full, nearest, peek, spell_booleans, types_by_path
 from r3lbench.plugin import Plugin
 from r3lbench.registry import AGENTS, BASELINES, ENVIRONMENTS, make
-
-_NAMED = ("method", "env", "agent", "policy")
-"""Tables whose ``name`` may be given in their place: ``--method r3l`` is ``--method.name r3l``."""
 
 
 class PolicyConfig(Plugin):
@@ -195,7 +190,7 @@ def parse(
         BadConfig: An unknown flag or key, or a value of the wrong type; one line, with the nearest names.
         UnknownName: No such method, environment, agent or policy.
     """
-    flags = [_long_form(flag) for flag in _split_equals(argv)]
+    flags = in_full(argv)
     given = _load_toml(flags)
     chosen = {**names, **_names_in(flags, given, names)}
     model = with_plugins(base, chosen, {kind: PLUGINS[kind] for kind in names if kind in PLUGINS})
@@ -207,9 +202,9 @@ def parse(
     for kind in names:
         merged.setdefault(kind, {})["name"] = chosen[kind]
     default = validate(model, merged, "the configuration" if not given else "--config")
-    flags = _spell_booleans(model, flags)
+    flags = spell_booleans(model, flags)
     if not helping:
-        flags = _checked(model, flags, positional)
+        flags = checked(model, flags, positional, PLUGINS)
     return tyro.cli(
         model,
         args=flags,
@@ -226,7 +221,7 @@ def names_given(argv: Sequence[str], kinds: Iterable[str]) -> dict[str, str]:
     Raises:
         BadConfig: The file cannot be read.
     """
-    flags = [_long_form(flag) for flag in _split_equals(argv)]
+    flags = in_full(argv)
     return _names_in(flags, _load_toml(flags), kinds)
 
 
@@ -234,7 +229,7 @@ def _names_in(flags: Sequence[str], given: Mapping[str, Any], kinds: Iterable[st
     names = {}
     for kind in kinds:
         table = given.get(kind)
-        name = _peek(flags, f"--{kind}.name")
+        name = peek(flags, f"--{kind}.name")
         if name is None and isinstance(table, dict) and isinstance(table.get("name"), str):
             name = table["name"]
         if name is not None:
@@ -254,7 +249,7 @@ def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> A
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise BadConfig(f"{where}: unknown setting {path!r}{_nearest(path, _paths(model))}") from error
+            raise BadConfig(f"{where}: unknown setting {path!r}{nearest(path, types_by_path(model))}") from error
         raise BadConfig(f"{where}: {path}: {first['msg']} (got {first.get('input')!r})") from error
 
 
@@ -281,34 +276,8 @@ class Strict(BaseModel):
     """TOML file with settings; its tables are named like the flags. Flags win."""
 
 
-def _split_equals(argv: Sequence[str]) -> list[str]:
-    parts: list[str] = []
-    for argument in argv:
-        if argument.startswith("--") and "=" in argument:
-            parts.extend(argument.split("=", 1))
-        else:
-            parts.append(argument)
-    return parts
-
-
-def _long_form(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name = argument[2:].replace("_", "-")
-    return f"--{name}.name" if name in _NAMED else f"--{name}"
-
-
-def _peek(flags: Sequence[str], flag: str) -> str | None:
-    positions = [position for position, argument in enumerate(flags) if argument == flag]
-    if not positions:
-        return None
-    if positions[-1] + 1 >= len(flags):
-        raise BadConfig(f"{flag.removesuffix('.name')} needs a value")
-    return flags[positions[-1] + 1]
-
-
 def _load_toml(flags: Sequence[str]) -> dict[str, Any]:
-    path = _peek(flags, "--config")
+    path = peek(flags, "--config")
     return {} if path is None else read_toml(Path(path), f"--config {path}")
 
 
@@ -329,7 +298,7 @@ def read_toml(path: Path, where: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{where}: not TOML: {error}") from error
     values = _lifted(values)
-    for key in _NAMED:
+    for key in NAMED:
         if isinstance(values.get(key), str):
             values[key] = {"name": values[key]}
         table = values.get(key, {})
@@ -352,118 +321,3 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = copy.deepcopy(value)
-
-
-def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    """Dotted path to annotation, for every leaf."""
-    leaves: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            leaves |= _fields(annotation, f"{prefix}{name}.")
-        else:
-            leaves[f"{prefix}{name}"] = Annotated[annotation, *field.metadata] if field.metadata else annotation
-    return leaves
-
-
-def _paths(model: type[BaseModel]) -> list[str]:
-    return list(_fields(model))
-
-
-def _spell_booleans(model: type[BaseModel], flags: Sequence[str]) -> list[str]:
-    """``--quiet`` means ``--quiet True``; true and false may be written in lower case."""
-    switches = {f"--{path.replace('_', '-')}" for path, annotation in _fields(model).items() if annotation is bool}
-    spelled: list[str] = []
-    for position, flag in enumerate(flags):
-        after_switch = position > 0 and flags[position - 1] in switches
-        spelled.append(flag.capitalize() if after_switch and flag.lower() in ("true", "false") else flag)
-        bare = position + 1 == len(flags) or flags[position + 1].startswith("-")
-        if flag in switches and bare:
-            spelled.append("True")
-    return spelled
-
-
-def _checked(model: type[BaseModel], flags: Sequence[str], positional: str | None) -> list[str]:
-    """Refuse unknown flags and impossible values in one line, before tyro draws its boxes.
-
-    Returns:
-        The flags in full: switches with their ``True``, bare arguments behind the flag they are values of.
-    """
-    leaves = {f"--{path.replace('_', '-')}": annotation for path, annotation in _fields(model).items()}
-    # Of a flag that is given several times the last one counts, so that a command can be put before other flags.
-    given: dict[str, list[str]] = {}
-    bare: list[str] = []
-    position = 0
-    while position < len(flags):
-        flag = flags[position]
-        position += 1
-        if not _is_flag(flag):
-            if positional is None or (bare and not _takes_several(leaves[f"--{positional}"])):
-                raise BadConfig(_unexpected(flag, model))
-            bare.append(flag)
-            continue
-        if flag not in leaves:
-            shown = flag.removesuffix(".name")
-            raise BadConfig(f"unknown flag {shown}{_nearest(flag, leaves)}; --help lists all")
-        annotation = leaves[flag]
-        most = len(flags) if _takes_several(annotation) else 1
-        values: list[str] = []
-        while position < len(flags) and len(values) < most and not _is_flag(flags[position]):
-            if annotation is bool and flags[position] not in ("True", "False"):
-                break
-            values.append(flags[position])
-            position += 1
-        if annotation is bool and not values:
-            values = ["True"]
-        given[flag] = values
-    if bare:
-        flag = f"--{positional}"
-        if flag in given:
-            raise BadConfig(f"unexpected argument {bare[0]!r}: {flag} is given already")
-        given[flag] = bare
-    complete: list[str] = []
-    for flag, values in given.items():
-        complete += [flag, *_checked_values(flag.removesuffix(".name"), values, leaves[flag])]
-    return complete
-
-
-def _is_flag(word: str) -> bool:
-    """Whether a word is a flag and no value, which may be a negative number."""
-    return word.startswith("--") or re.fullmatch(r"-[A-Za-z]+", word) is not None
-
-
-def _takes_several(annotation: Any) -> bool:
-    return annotation is Any or any(several in str(annotation) for several in ("tuple", "list"))
-
-
-def _unexpected(word: str, model: type[BaseModel]) -> str:
-    kinds = [kind for kind, registry in PLUGINS.items() if kind in model.model_fields and word in registry.names()]
-    meant = f"did you mean --{kinds[0]} {word}?" if kinds else "settings are given as --name value (see --help)"
-    return f"unexpected argument {word!r}; {meant}"
-
-
-def _checked_values(flag: str, values: list[str], annotation: Any) -> list[str]:
-    """The values, numbers spelled plainly: a whole number may be written ``1.0``, which tyro does not read."""
-    if not values:
-        raise BadConfig(f"{flag} needs a value")
-    given: Any = values if len(values) > 1 or "tuple" in str(annotation) else values[0]
-    if given == "None":
-        given = None
-    try:
-        read = TypeAdapter(annotation).validate_python(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise BadConfig(f"{flag} {' '.join(values)}: {first['msg']}") from error
-    items = read if isinstance(read, tuple | list) and len(read) == len(values) else [read] * len(values)
-    return [str(item) if type(item) in (int, float) else word for item, word in zip(items, values, strict=True)]
-
-
-def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def fail(error: Exception, prog: str) -> int:
-    """Print a user's error as one line on standard error; returns the exit status 2."""
-    print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Protocol
 
-from r3lbench import config as configuration
 from r3lbench.errors import R3LBenchError
 
 REFUSED, INTERRUPTED = 2, 130
@@ -52,7 +51,7 @@ def entry_point(prog: str, afterwards: str = "nothing was written") -> Callable[
                 status = work(sys.argv[1:] if argv is None else argv)
                 sys.stdout.flush()
             except R3LBenchError as error:
-                return configuration.fail(error, prog)
+                return _fail(error, prog)
             except BrokenPipeError:
                 # Whoever read along has seen enough; Python is not to write what is left at its end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,7 +60,7 @@ def entry_point(prog: str, afterwards: str = "nothing was written") -> Callable[
                 if error.errno not in _MACHINE:
                     raise
                 where = f"{error.filename}: " if error.filename else ""
-                return configuration.fail(OSError(f"{where}{_MACHINE[error.errno]}; {afterwards}"), prog)
+                return _fail(OSError(f"{where}{_MACHINE[error.errno]}; {afterwards}"), prog)
             except KeyboardInterrupt:
                 print(f"{prog}: interrupted; {afterwards}", file=sys.stderr)
                 return INTERRUPTED
@@ -70,3 +69,9 @@ def entry_point(prog: str, afterwards: str = "nothing was written") -> Callable[
         return main
 
     return decorate
+
+
+def _fail(error: Exception, prog: str) -> int:
+    """Print an error as one line on standard error."""
+    print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+    return REFUSED

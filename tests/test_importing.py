@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 import tests.toy  # noqa: F401 - registers the environment
 from r3lbench import foreign
@@ -22,7 +21,6 @@ from r3lbench.recording import SEAL, RunFolder
 from r3lbench.results import read
 from r3lbench.standings import Kind, compare
 from r3lbench.verify import main as verify
-from tests.conftest import ROOT
 from tests.judges.chat_server import Answer, chat_server
 from tests.toy import Toy
 
@@ -425,31 +423,3 @@ def test_who_played_elsewhere_does_not_play_here(capsys: pytest.CaptureFixture[s
     assert evaluate(["--env", "toy", "--agent", "imported", "--quiet"]) == 2
     errors = capsys.readouterr().err
     assert "bring some in with r3lbench import" in errors and errors.count("\n") == 1
-
-
-# The documentation
-
-
-def test_the_example_of_the_documentation_is_a_trace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
-    found = re.search(r"<!-- example: traces -->\n```python\n(.*?)```", page, re.DOTALL)
-    assert found is not None
-    monkeypatch.chdir(tmp_path)
-    exec(compile(found[1], "submitting.md", "exec"), {"__name__": "submitting"})
-    assert main(["traces.jsonl", "--out", "out"]) == 0
-    assert "100 episodes played again" in capsys.readouterr().out
-    assert read(RunFolder.open(tmp_path / "out")).tasks == 100
-
-
-@pytest.mark.parametrize("model", [foreign.Header, foreign.Episode])
-def test_the_documentation_names_every_field_with_its_default(model: type[BaseModel]) -> None:
-    page = (ROOT / "docs" / "submitting.md").read_text(encoding="utf-8")
-    (table,) = re.findall(rf"^\| {model.__name__.lower()} \|.*?\n\n", page, re.DOTALL | re.MULTILINE)
-    told = {}
-    for row in table.strip().splitlines()[2:]:
-        names, usual, *_ = (cell.strip() for cell in row.strip("|").split("|"))
-        told |= dict.fromkeys(re.findall(r"`(\w+)`", names), usual == "required")
-    fields = {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
-    assert told == fields
