@@ -128,13 +128,8 @@ class Call:
             row * width + np.arange(block.queries - block.own, block.queries) for row, block in enumerate(blocks)
         ]
         read = [np.concatenate([block.above, np.arange(block.start, block.end)]) for block in blocks]
-        keys = np.stack([np.pad(row, (0, length - len(row)), mode="edge") for row in read])
-        queries = np.stack(
-            [
-                np.pad(row[-block.queries :], (0, width - block.queries), mode="edge")
-                for row, block in zip(read, blocks, strict=True)
-            ]
-        )
+        keys = _padded(read, length)
+        queries = _padded([row[-block.queries :] for row, block in zip(read, blocks, strict=True)], width)
         self.queries, self.keys = (torch.as_tensor(index.ravel(), device=device) for index in (queries, keys))
         self._causal = blocks[0].causal
         # Padding stands behind all tokens, so that none reads it.
@@ -168,6 +163,10 @@ class Call:
             hidden |= self._query_depth - self._key_depth >= window
         mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
         return mask.masked_fill_(hidden, -torch.inf)[:, None]
+
+
+def _padded(rows: Sequence[Indices], width: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    return np.stack([row[np.minimum(np.arange(width), len(row) - 1)] for row in rows])
 
 
 class TreeAttention:
