@@ -53,7 +53,7 @@ def test_flags_are_those_given_or_those_of_the_process(monkeypatch: pytest.Monke
         (KeyboardInterrupt(), 130, "interrupted; go on with --resume"),
         (OSError(errno.ENOSPC, "?", "runs/a"), 2, "runs/a: the disk is full; make room; go on with --resume"),
         (OSError(errno.EDQUOT, "?"), 2, "the disk quota is used up; make room; go on with --resume"),
-        (PermissionError(errno.EACCES, "?", "/root/a"), 2, "/root/a: permission denied; go on with --resume"),
+        (PermissionError(errno.EACCES, "?", "/data/a"), 2, "/data/a: permission denied; go on with --resume"),
         (OSError(errno.EROFS, "?", "/a"), 2, "/a: the disk cannot be written to; go on with --resume"),
     ],
 )

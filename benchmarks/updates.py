@@ -1,0 +1,153 @@
+"""What an update costs with shared prefixes and without: ``python benchmarks/updates.py``.
+
+Each line is the same update, by the learner, with ``--optimiser.share-prefixes`` on and off in turn in one process:
+trees are made, the model passes forward and backward, the weights change. Times are CPU seconds of one thread, the
+least of several rounds, so that a busy machine matters little.
+
+First a language model of SmolLM2-135M's shape with random weights, on made-up conversations; ``--layers`` less than 30
+make a smaller one, whose vocabulary shrinks with it, so that its head has the same part in the work. Then groups that
+the shipped policies have explored in the run's first update, with the run's settings and the method's loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from r3lbench import run as running
+from r3lbench.baseline import PolicyLoss
+from r3lbench.policies.loading import find_policy, load_policy
+from r3lbench.recording import RunFolder
+from r3lbench.tokens import Sample, Segment, Term, TokenForest, TokenNode
+from r3lbench.traces import RecordedGroup, read_groups
+from r3lbench.training.learner import Learner, Optimiser
+
+TRAJECTORIES, LENGTH = 8, 1152
+SHARED = (0, 288, 576, 864, 1024, 1120)
+"""Of ``LENGTH`` tokens."""
+HEAD = "| {} | tokens, rows by themselves | shared | CPU s, rows by themselves | shared | faster |"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=int, default=30, help="of the model for made-up conversations; 0: leave out")
+    parser.add_argument("--shared", type=int, nargs="*", default=SHARED, help=f"tokens in common, of {LENGTH}")
+    parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
+    parser.add_argument("--env", nargs="*", default=["webshop", "alfworld", "sokoban"], help="whose groups to train on")
+    parser.add_argument("--method", nargs="*", default=["grpo", "r3l"])
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.layers:
+        model = language_model(given.layers)
+        parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        print(HEAD.format(f"{TRAJECTORIES} x {LENGTH} tokens, {parameters:.0f} M parameters; in common"))
+        print("|:--|--:|--:|--:|--:|--:|")
+        settings = Optimiser(lr=1e-9, micro_batch_tokens=2 * LENGTH, autocast=given.autocast, measure_kl=False)
+        for shared in given.shared:
+            print(
+                line(f"{shared}", model, settings, PolicyLoss(), conversations(shared, model), given.rounds), flush=True
+            )
+        print()
+    if given.env:
+        print(HEAD.format("groups of an update") + "\n|:--|--:|--:|--:|--:|--:|")
+        for env in given.env:
+            for method in given.method:
+                print(explored(env, method, given.rounds), flush=True)
+        print()
+    print(
+        f"PyTorch {torch.__version__}, transformers {transformers.__version__}, NumPy {np.__version__}, "
+        f"Python {platform.python_version()}, {platform.machine()} {sys.platform}, {torch.get_num_threads()} thread"
+    )
+
+
+def language_model(layers: int) -> Any:
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=layers,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=49152 * layers // 30,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+    )
+    return AutoModelForCausalLM.from_config(shape).eval()
+
+
+def conversations(shared: int, model: Any) -> list[Term]:
+    """Trajectories with a prompt in common, and replies that are trained; at least an eighth of each is prompt."""
+    rng, forest = np.random.default_rng(0), TokenForest()
+
+    def words(count: int) -> tuple[int, ...]:
+        return tuple(rng.integers(model.config.vocab_size, size=count).tolist())
+
+    prompt = forest.add(None, Segment("prompt", words(shared))) if shared else None
+    terms = []
+    for weight in np.linspace(-1, 1, TRAJECTORIES):
+        said = min(128, LENGTH - shared)
+        own = LENGTH - shared - said
+        node = forest.add(prompt, Segment("prompt", words(own))) if own else prompt
+        turn = forest.add(node, Segment("assistant", words(said), True, (-1.0,) * said))
+        terms.append(Sample(forest, (turn,), (turn,)).term(float(weight)))
+    return terms
+
+
+def explored(env: str, method: str, rounds: int) -> str:
+    """The line of what a method explores in its first update."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = str(Path(folder) / "run")
+        ask = ["--env", env, "--method", method, "--budget.updates", "1", "--evaluation.tasks", "1", "--out", run]
+        running.main([*ask, "--threads", "1", "--quiet"])
+        config = running.parse(["--resume", run])
+        terms = [term for group in read_groups(RunFolder(Path(run)), 1) for term in terms_of(group)]
+    model = load_policy(find_policy("tiny", env)).model
+    # At its settings, but the weights stay where they are, so that all rounds do the same.
+    settings = config.optimiser.model_copy(update={"lr": 1e-9})
+    return line(f"{env}, {method}", model, settings, config.method.loss, terms, rounds)
+
+
+def terms_of(group: RecordedGroup) -> list[Term]:
+    forest = TokenForest()
+    for told in group.segments:
+        segment = Segment(told.role, told.token_ids, told.sampled, told.logprobs)
+        start = 0 if told.parent is None else forest.nodes[told.parent].end
+        forest.nodes.append(TokenNode(told.id, told.parent, segment, start + len(told.token_ids)))
+    return [Term(Sample(forest, term.turns, term.sampled_in), term.turns, term.weight) for term in group.terms]
+
+
+def line(name: str, model: Any, settings: Optimiser, loss: PolicyLoss, terms: Sequence[Term], rounds: int) -> str:
+    """One line of a table."""
+    learners = {
+        share: Learner(copy.deepcopy(model), settings.model_copy(update={"share_prefixes": share}), loss)
+        for share in (False, True)
+    }
+    seconds = dict.fromkeys(learners, float("inf"))
+    reports: dict[bool, dict[str, Any]] = {}
+    for _ in range(rounds):
+        for share, learner in learners.items():
+            began = time.process_time()
+            reports[share] = learner.step(terms)
+            seconds[share] = min(seconds[share], time.process_time() - began)
+    passed = (f"{reports[share]['model_tokens']:,.0f}" for share in learners)
+    return " | ".join(
+        (f"| {name}", *passed, *(f"{of:.3g}" for of in seconds.values()), f"{seconds[False] / seconds[True]:.2f}x |")
+    )
+
+
+if __name__ == "__main__":
+    main()
