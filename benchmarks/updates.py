@@ -6,7 +6,8 @@ least of several rounds, so that a busy machine matters little.
 
 First a language model of SmolLM2-135M's shape with random weights, on made-up conversations; ``--layers`` less than 30
 make a smaller one, whose vocabulary shrinks with it, so that its head has the same part in the work. Then groups that
-the shipped policies have explored in the run's first update, with the run's settings and the method's loss.
+shipped policies explore in the first update of a run, or have explored in the last one of recorded runs (``--run``),
+with the run's settings and the method's loss.
 """
 
 from __future__ import annotations
@@ -26,13 +27,17 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from r3lbench import run as running
-from r3lbench.baseline import PolicyLoss
-from r3lbench.policies.loading import find_policy, load_policy
-from r3lbench.recording import RunFolder
-from r3lbench.tokens import Sample, Segment, Term, TokenForest, TokenNode
-from r3lbench.traces import RecordedGroup, read_groups
-from r3lbench.training.learner import Learner, Optimiser
+# This file's folder comes first otherwise, and its files then hide the packages of their names.
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
+
+from r3lbench import run as running  # noqa: E402
+from r3lbench.baseline import PolicyLoss  # noqa: E402
+from r3lbench.policies.loading import find_policy, load_policy  # noqa: E402
+from r3lbench.recording import RunFolder  # noqa: E402
+from r3lbench.registry import BASELINES  # noqa: E402
+from r3lbench.tokens import Sample, Segment, Term, TokenForest, TokenNode  # noqa: E402
+from r3lbench.traces import RecordedGroup, read_groups, recorded_updates  # noqa: E402
+from r3lbench.training.learner import Learner, Optimiser  # noqa: E402
 
 TRAJECTORIES, LENGTH = 8, 1152
 SHARED = (0, 288, 576, 864, 1024, 1120)
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--autocast", choices=("none", "bfloat16"), default="none")
     parser.add_argument("--env", nargs="*", default=["webshop", "alfworld", "sokoban"], help="whose groups to train on")
     parser.add_argument("--method", nargs="*", default=["grpo", "r3l"])
+    parser.add_argument("--run", nargs="*", type=Path, default=[], help="folders of recorded runs of shipped policies")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -62,11 +68,17 @@ def main() -> None:
                 line(f"{shared}", model, settings, PolicyLoss(), conversations(shared, model), given.rounds), flush=True
             )
         print()
-    if given.env:
+    if given.env or given.run:
         print(HEAD.format("groups of an update") + "\n|:--|--:|--:|--:|--:|--:|")
         for env in given.env:
             for method in given.method:
-                print(explored(env, method, given.rounds), flush=True)
+                with tempfile.TemporaryDirectory() as folder:
+                    run = Path(folder) / "run"
+                    ask = ("--env", env, "--method", method, "--budget.updates", "1", "--evaluation.tasks", "1")
+                    if running.main([*ask, "--out", str(run), "--threads", "1", "--quiet"]) == 0:
+                        print(recorded(run, given.rounds), flush=True)
+        for run in given.run:
+            print(recorded(run, given.rounds), flush=True)
         print()
     print(
         f"PyTorch {torch.__version__}, transformers {transformers.__version__}, NumPy {np.__version__}, "
@@ -107,18 +119,17 @@ def conversations(shared: int, model: Any) -> list[Term]:
     return terms
 
 
-def explored(env: str, method: str, rounds: int) -> str:
-    """The line of what a method explores in its first update."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = str(Path(folder) / "run")
-        ask = ["--env", env, "--method", method, "--budget.updates", "1", "--evaluation.tasks", "1", "--out", run]
-        running.main([*ask, "--threads", "1", "--quiet"])
-        config = running.parse(["--resume", run])
-        terms = [term for group in read_groups(RunFolder(Path(run)), 1) for term in terms_of(group)]
-    model = load_policy(find_policy("tiny", env)).model
+def recorded(run: Path, rounds: int) -> str:
+    """The line of what a run explored in its last update."""
+    folder = RunFolder.open(run)
+    config, update = folder.manifest["config"], recorded_updates(folder)[-1]
+    env, method = (config[of].pop("name") for of in ("env", "method"))
+    terms = [term for group in read_groups(folder, update) for term in terms_of(group)]
+    model = load_policy(find_policy(config["policy"]["name"], env)).model
     # At its settings, but the weights stay where they are, so that all rounds do the same.
-    settings = config.optimiser.model_copy(update={"lr": 1e-9})
-    return line(f"{env}, {method}", model, settings, config.method.loss, terms, rounds)
+    settings = Optimiser.model_validate({**config["optimiser"], "lr": 1e-9})
+    loss = BASELINES.load(method).model_validate(config["method"]).loss
+    return line(f"{env}, {method}", model, settings, loss, terms, rounds)
 
 
 def terms_of(group: RecordedGroup) -> list[Term]:
