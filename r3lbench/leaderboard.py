@@ -9,14 +9,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from r3lbench import config as configuration
 from r3lbench import webpage
 from r3lbench.config import Strict
 from r3lbench.console import make_console
 from r3lbench.entry import entry_point
-from r3lbench.errors import BadData, UnknownName
+from r3lbench.errors import BadConfig, BadData, UnknownName
 from r3lbench.files import write_atomic
 from r3lbench.formats import LATEX, MARKDOWN, document, latex, markdown, show
 from r3lbench.registry import unknown
@@ -27,6 +29,8 @@ from r3lbench.suites import Standing, Suite, suites
 from r3lbench.verdict import Verdict
 
 PROG = "r3lbench leaderboard"
+REFERENCE = "grpo"
+"""What methods are compared with unless another is asked for; where it was not run, nothing is compared."""
 
 
 class LeaderboardConfig(Strict):
@@ -38,7 +42,7 @@ class LeaderboardConfig(Strict):
     """How actions were drawn in the evaluation that is compared."""
     measure: Literal["score", "success"] = "score"
     """What rows are sorted by and differences are of; the CSV file has both."""
-    reference: str = "grpo"
+    reference: str = REFERENCE
     """Method that the others are compared with."""
     sort: Literal[
         "measure",
@@ -61,7 +65,7 @@ class LeaderboardConfig(Strict):
     """Show what these policies were trained or evaluated from only."""
     verified_only: bool = False
     """Leave out every record that was not verified."""
-    k: tuple[int, ...] = ()
+    k: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Of pass@k, where tasks were played more than once; powers of two if none is given."""
     markdown: str | None = None
     """Write the tables to this file."""
@@ -92,6 +96,7 @@ def run(config: LeaderboardConfig) -> list[Group]:
     """Read, compare, print, write.
 
     Raises:
+        BadConfig: More attempts at a task are asked for than any evaluation made.
         BadData: There is nothing to compare, or a file in the way is not ours to overwrite.
         UnknownName: Nothing of a name that is asked for is recorded.
     """
@@ -106,9 +111,13 @@ def run(config: LeaderboardConfig) -> list[Group]:
         found = "only damaged runs" if findings.damaged else "no run folder (with a manifest.json)"
         raise BadData(f"{found} below {', '.join(config.paths)}")
     records, unverified = verified(findings.records) if config.verified_only else (findings.records, [])
+    if config.verified_only and not records:
+        raise BadData("none of these records is verified; see r3lbench verify --write")
+    _check_attempts(records, config.mode, config.k)
     sort = config.measure if config.sort == "measure" else config.sort
     groups, left_out = compare(records, mode=config.mode, measure=sort, reference=config.reference, k=config.k)
     groups = within(groups, config.envs, config.policies)
+    check_reference(groups, config.reference)
     groups, averaged = showing(groups, suites(groups, config.measure), config.methods)
     page = document(averaged, groups, notes_on(findings, [*unverified, *left_out]), config.measure)
     for file, text, beginning in (
@@ -130,6 +139,25 @@ def verified(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
     """The records that were verified, and one line about each of the others."""
     kept = [record for record in records if record.verdict is Verdict.VERIFIED]
     return kept, [f"{of.path}: {of.verdict.value}" for of in records if of.verdict is not Verdict.VERIFIED]
+
+
+def _check_attempts(records: Iterable[Record], mode: str, k: Sequence[int]) -> None:
+    played = (len(record.episodes[mode]["steps"][0]) for record in records if mode in record.episodes)
+    if k and max(k) > (most := max(played, default=0)):
+        raise BadConfig(
+            f"--k {max(k)}: no task was played so often in mode {mode}, the most is {most}; "
+            "see r3lbench evaluate --episodes-per-task"
+        )
+
+
+def check_reference(groups: Iterable[Group], name: str) -> None:
+    """Make sure that the method that others are compared with was run; the default need not have been.
+
+    Raises:
+        UnknownName: It was not.
+    """
+    if name != REFERENCE:
+        _known("method", [name], (row.name for group in groups for row in group.rows if row.kind is Kind.METHOD))
 
 
 def within(groups: Sequence[Group], envs: Iterable[str], policies: Iterable[str]) -> list[Group]:
@@ -173,7 +201,7 @@ def showing(
 def _known(kind: str, wanted: Iterable[str], recorded: Iterable[str]) -> frozenset[str]:
     names, known = frozenset(wanted), set(recorded)
     for name in sorted(names - known):
-        raise UnknownName(unknown(f"recorded {kind}", name, known))
+        raise UnknownName(unknown(f"recorded {kind}", name, known) if known else f"no {kind} is recorded, nor {name!r}")
     return names
 
 

@@ -19,7 +19,7 @@ from r3lbench.console import make_console
 from r3lbench.entry import entry_point
 from r3lbench.errors import BadCheckpoint, BadConfig, BadData, MissingExtra
 from r3lbench.files import write_atomic
-from r3lbench.leaderboard import notes_on
+from r3lbench.leaderboard import REFERENCE, check_reference, notes_on
 from r3lbench.report.branches import Choice, collect
 from r3lbench.report.curves import Past, read_past
 from r3lbench.report.overall import overalls
@@ -45,7 +45,7 @@ class ReportConfig(Strict):
     """How actions were drawn in the evaluation that is compared."""
     measure: Literal["score", "success"] = "score"
     """What rows are sorted by and differences are of; figures can be switched to the other."""
-    reference: str = "grpo"
+    reference: str = REFERENCE
     """Method that the others are compared with."""
     updates: str | None = None
     """Updates whose recorded trees are shown, e.g. 1,10,20; the first, middle and last if None."""
@@ -74,8 +74,10 @@ def run(config: ReportConfig) -> Path:
     """Read, compare, write.
 
     Raises:
+        BadConfig: No run has trees of the updates that are asked for.
         BadData: There is nothing to show, or a file in the way is not ours to overwrite.
         MissingExtra: The charts' library is not installed.
+        UnknownName: The method that others are to be compared with was not run.
     """
     out, wanted = Path(config.out), _updates(config.updates)
     _check_ours(out)
@@ -84,6 +86,7 @@ def run(config: ReportConfig) -> Path:
     if not findings.records:
         raise BadData(f"no complete run below {', '.join(config.paths)}")
     groups, left_out = compare(findings.records, mode=config.mode, measure=config.measure, reference=config.reference)
+    check_reference(groups, config.reference)
     shown = sections(groups, pasts, measure=config.measure)
     recorded = collect(shown, Choice(wanted, config.groups, config.steps))
     page = Page(

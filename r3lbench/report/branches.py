@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from r3lbench.errors import BadCheckpoint
+from r3lbench.errors import BadCheckpoint, BadConfig
 from r3lbench.recording import RunFolder
 from r3lbench.report.sections import Contender, Section
 from r3lbench.report.speech import Speech, speech_of
@@ -115,7 +115,11 @@ class Recorded:
 
 
 def collect(sections: Sequence[Section], choice: Choice) -> Recorded:
-    """Read recorded groups until there are enough: one of every update of as many runs as possible, then more."""
+    """Read recorded groups until there are enough: one of every update of as many runs as possible, then more.
+
+    Raises:
+        BadConfig: Updates are asked for that no run has trees of.
+    """
     found: list[tuple[int, tuple[int, ...], Shown]] = []
     notes: list[str] = []
     without = firsts = 0
@@ -137,6 +141,8 @@ def collect(sections: Sequence[Section], choice: Choice) -> Recorded:
             notes.append(str(error))
         if firsts >= choice.steps:
             break
+    if choice.updates is not None and choice.groups and not found:
+        raise BadConfig(f"--updates {','.join(map(str, choice.updates))}: no run has trees of these updates")
     if without:
         notes.append(f"{many(without, 'run')} recorded, or published, without trees")
     shown: list[tuple[tuple[int, ...], Shown]] = []

@@ -103,6 +103,10 @@ def test_what_is_asked_for_must_be_there(runs: Path, capsys: pytest.CaptureFixtu
     Path("empty").mkdir()
     assert "no complete run below empty" in refused(["empty"], capsys)
     assert "is not a folder" in refused(["nowhere"], capsys)
+    assert "unknown recorded method 'gpro'" in refused([runs, "--reference", "gpro"], capsys)
+    plant(runs / "r3l-s0", 3, lines_of(by_r3l()))
+    assert "--updates 4,9: no run has trees of these updates" in refused([runs, "--updates", "9,4"], capsys)
+    assert len(reported(runs, "--updates", "3,9").groups) == 1
 
 
 def test_without_the_library_one_line_says_how_to_get_it(
