@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +24,7 @@ from r3lbench.errors import BadConfig
 from r3lbench.evaluate import EvaluateConfig
 from r3lbench.files import to_json, write_atomic
 from r3lbench.recording import RunFolder
-from r3lbench.registry import BASELINES
+from r3lbench.registry import BASELINES, ENVIRONMENTS
 
 TUNING = "tuning"
 """Folder of the tuning runs, below that of the others."""
@@ -32,6 +32,7 @@ TUNED = "tuning.json"
 """What was measured for tuning, and what was chosen."""
 
 Settings = Mapping[str, Any]
+_Seed = Annotated[int, Field(ge=0)]
 
 
 class _Table(BaseModel):
@@ -47,10 +48,10 @@ class Tuning(_Table):
     """The grid, the same for all; the earlier of equally good ones is taken."""
     splits: dict[str, str]
     """Validation split by environment; never the one that results are measured on."""
-    seed: int = 1000
+    seed: _Seed = 1000
     """Of the tuning runs."""
-    mode: str = "sampled"
-    measure: str = "score"
+    mode: Literal["sampled", "greedy"] = "sampled"
+    measure: Literal["score", "success", "return"] = "score"
     """What is best: the mean of this over the validation panel after training."""
     run: dict[str, Any] = {}
     """Further settings of tuning runs."""
@@ -63,7 +64,7 @@ class Plan(_Table):
 
     methods: tuple[str, ...] = Field(min_length=1)
     envs: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[_Seed, ...] = Field((0, 1, 2), min_length=1)
     agents: tuple[str, ...] = ()
     """Agents without a model that are evaluated on every environment: floor and ceiling."""
     ablations: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -161,6 +162,19 @@ def jobs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Job]
                 switches = {f"method.{key}": value for key, value in type(whole).ablations[name].items()}
                 label = f"{env}-{method}-{ablation.slug(name)}-s{seed}"
                 yield Job(label, running, {**settings, **switches}, plan.flags)
+
+
+def check_names(plan: Plan) -> None:
+    """Make sure that every table is about something that there is, though flags may have left it out of the plan.
+
+    Raises:
+        UnknownName: One is not.
+    """
+    of_tuning = () if plan.tune is None else (*plan.tune.splits, *plan.tune.env)
+    for name in (*plan.env, *plan.ablations, *of_tuning):
+        ENVIRONMENTS.entry(name)
+    for name in (*plan.method, *(method for by_method in plan.ablations.values() for method in by_method)):
+        BASELINES.entry(name)
 
 
 def choose(plan: Plan, out: Path) -> dict[str, dict[str, float]]:

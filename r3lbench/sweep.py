@@ -31,7 +31,7 @@ from r3lbench.console import make_console
 from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig
 from r3lbench.launching import Launcher, LocalLauncher, RayLauncher, Run, State, carry_out
-from r3lbench.plans import TUNING, Job, Plan, choose, jobs, tuning_jobs
+from r3lbench.plans import TUNING, Job, Plan, check_names, choose, jobs, tuning_jobs
 from r3lbench.policies.finding import is_run
 from r3lbench.recording import RunFolder
 from r3lbench.rollout.meter import Meter
@@ -135,12 +135,18 @@ def run(config: SweepConfig, flags: Sequence[str] = ()) -> list[Run]:
     # Whatever is chosen, these are the names and the flags: a mistake shows now.
     first = {} if plan.tune is None else {env: dict.fromkeys(plan.methods, plan.tune.values[0]) for env in plan.envs}
     tuning, planned = [job for *_, job in tuning_jobs(plan)], list(jobs(plan, first))
+    check_names(plan)
     names = [Counter(job.name for job in runs) for runs in (tuning, planned)]
     if twice := [name for counts in names for name, count in counts.items() if count > 1]:
         raise BadConfig(f"{twice[0]} is planned more than once; name methods, environments, agents and seeds once")
     if (out.exists() and not out.is_dir()) or is_run(out):
         raise BadConfig(f"{out} is no folder for runs; give another --out")
     settings = {job.name: job.command.parse(job.flags) for job in [*tuning, *planned]}
+    for job in tuning:
+        if plan.tune is not None and plan.tune.mode not in settings[job.name].evaluation.modes:
+            raise BadConfig(
+                f"{job.name} is tuned by its results in mode {plan.tune.mode}, in which it is not evaluated"
+            )
     _kept_apart([settings[job.name] for job in tuning], [settings[job.name] for job in planned])
     console.print(f"{len(tuning)} runs to tune with, {len(planned)} runs to compare")
     if config.dry_run:

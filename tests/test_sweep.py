@@ -172,6 +172,16 @@ def test_tuning_comes_before_what_it_is_for(write: Write, tmp_path: Path, monkey
         ('toy = "train"', 'toy = "test"', "results are measured on the split test of toy: tune on another"),
         ('splits = { toy = "train" }', 'splits = { toy = "train" }\nseed = 1', "seed 1 is one of the results'"),
         ("tasks = 2,", 'tasks = 2, split = "train",', "results are measured on the split train of toy"),
+        ("seeds = [0, 1]", "seeds = []", "seeds: Tuple should have at least 1 item"),
+        ("seeds = [0, 1]", "seeds = [0, -1]", "seeds.1: Input should be greater than or equal to 0"),
+        ("[ablations.toy]", "[ablations.toi]", "unknown environment 'toi': did you mean 'toy'"),
+        ("r3l = [", "r3 = [", "unknown method 'r3': did you mean 'r3l'"),
+        ("[env.toy]", "[env.toi]", "unknown environment 'toi'"),
+        ("[method.r3l]", "[method.rl3]", "unknown method 'rl3': did you mean 'r3l'"),
+        ('toy = "train"', 'toy = "train", toi = "train"', "unknown environment 'toi'"),
+        ("[tune]", '[tune]\nmode = "greddy"', "tune.mode: Input should be 'sampled' or 'greedy'"),
+        ("[tune]", '[tune]\nmeasure = "scores"', "tune.measure: Input should be 'score', 'success' or 'return'"),
+        ("[tune]", '[tune]\nmode = "greedy"', "toy-grpo-0.001 is tuned by its results in mode greedy, in which"),
     ],
 )
 def test_a_wrong_plan_is_refused_before_anything_is_begun(
