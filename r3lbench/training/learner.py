@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from r3lbench.baseline import PolicyLoss
+from r3lbench.engines.settings import EngineConfig
 from r3lbench.errors import R3LBenchError
 from r3lbench.plugin import Plugin
 from r3lbench.policies.adapters import adapted, without
@@ -67,6 +69,7 @@ class Learner:
         loss: The method's loss.
         memory: What is computed again or in parts; nothing if None.
         ranks: The processes that train together, each on its own terms; this one alone if None.
+        engine: What sampled the terms' tokens; the model itself if None.
 
     Attributes:
         unshared: Why prefixes are not shared although the settings say so; None where they are, or need not be.
@@ -82,6 +85,7 @@ class Learner:
         *,
         memory: MemoryConfig | None = None,
         ranks: Ranks | None = None,
+        engine: EngineConfig | None = None,
     ) -> None:
         self.unshared: str | None = None
         if settings.share_prefixes:
@@ -93,6 +97,7 @@ class Learner:
         self.loss = loss
         self.memory = memory or MemoryConfig()
         self.ranks = ranks or Ranks()
+        self.engine = engine or EngineConfig()
         self.sharded = self.memory.shard and self.ranks.count > 1
         self._plays = model
         self.model = copy.deepcopy(model).float() if self.sharded else model
@@ -134,7 +139,7 @@ class Learner:
         several = settings.epochs * settings.minibatches > 1
         none: list[list[Tensor | None]] = [[None] * len(part) for part in parts]
         starts = [self._at_present(part) for part in parts] if several else none
-        tally = Tally()
+        tally = Tally(self.engine)
         for _ in range(settings.epochs):
             for part, start in zip(parts, starts, strict=True):
                 self._optimise(part, start, tally)
@@ -153,7 +158,15 @@ class Learner:
             inputs = self._inputs(batch)
             logprobs, entropy = self._forward(self.decoder, batch, inputs)
             reference = self._at_start(batch, inputs)
-            losses = token_losses(batch, logprobs, self.loss, start=start, reference=reference, entropy=entropy)
+            losses = token_losses(
+                batch,
+                logprobs,
+                self.loss,
+                start=start,
+                reference=reference,
+                entropy=entropy,
+                importance_cap=self.engine.corrected_up_to,
+            )
             loss = (losses.loss * batch.share.to(losses.loss.dtype)).sum()
             loss.backward()  # type: ignore[no-untyped-call]
             tally.add(batch, logprobs.detach(), entropy.detach(), losses)
@@ -261,12 +274,18 @@ class Learner:
 
 
 class Tally:
-    """Sums over an update's tokens, for its report."""
+    """Sums over an update's tokens, for its report.
 
-    def __init__(self) -> None:
+    Args:
+        engine: What sampled them.
+    """
+
+    def __init__(self, engine: EngineConfig) -> None:
+        self._engine = engine
         self._sums: dict[str, float] = defaultdict(float)
         self._norms: list[float] = []
         self._ratio = 1.0
+        self._widest = 0.0
 
     def add(self, batch: MicroBatch, logprobs: Tensor, entropy: Tensor, losses: TokenLosses) -> None:
         """Count a micro-batch."""
@@ -275,6 +294,9 @@ class Tally:
         drawn = policy & ~batch.moved & (losses.kl is not None)
         kl = torch.zeros_like(logprobs) if losses.kl is None else losses.kl
         self._ratio = max(self._ratio, float(losses.ratio.max()))
+        self._widest = max(self._widest, float(losses.gap.abs().max()))
+        cap = self._engine.corrected_up_to
+        capped = torch.zeros_like(policy) if cap is None else policy & (losses.gap > math.log(cap))
         for name, values in {
             "loss": losses.loss.detach() * batch.share,
             "tokens": torch.ones_like(logprobs),
@@ -286,16 +308,18 @@ class Tally:
             "drawn": drawn,
             "moved": batch.moved,
             "gap": (batch.behaviour - logprobs) * batch.moved,
+            "engine_gap": losses.gap.abs(),
+            "capped": capped,
         }.items():
             self._sums[name] += float(values.double().sum())
         self._sums["model_tokens"] += batch.tokens
 
     def merge(self, ranks: Ranks) -> None:
         """Add what all processes have counted."""
-        told = ranks.gather((self._sums, self._ratio))
+        told = ranks.gather((self._sums, self._ratio, self._widest))
         self._sums = defaultdict(float)
-        for sums, ratio in told:
-            self._ratio = max(self._ratio, ratio)
+        for sums, ratio, widest in told:
+            self._ratio, self._widest = max(self._ratio, ratio), max(self._widest, widest)
             for name, value in sums.items():
                 self._sums[name] += value
 
@@ -313,9 +337,16 @@ class Tally:
             are trained in; None where it is not measured), ``off_policy_gap`` (mean log-probability at sampling minus
             now, over tokens trained in another context), ``steps``, ``trained_tokens`` (with weight) and
             ``model_tokens`` (through the model; beside them ``Learner.step`` puts ``model_tokens_unshared``, those of
-            the same rows each by itself).
+            the same rows each by itself). Where another engine sampled also ``engine_gap`` and ``engine_gap_max`` (mean
+            and largest absolute difference of its log-probability to the trainer's, over tokens trained in the context
+            they were drawn in) and ``importance_capped`` (share of policy tokens whose importance weight was cut).
         """
         sums, steps = self._sums, max(1, len(self._norms))
+        apart = {
+            "engine_gap": _share(sums["engine_gap"], sums["tokens"] - sums["moved"]),
+            "engine_gap_max": self._widest,
+            "importance_capped": _share(sums["capped"], sums["policy"]),
+        }
         return {
             "loss": sums["loss"] / steps,
             "entropy": _share(sums["entropy"], sums["tokens"]),
@@ -328,6 +359,7 @@ class Tally:
             "steps": float(len(self._norms)),
             "trained_tokens": sums["tokens"],
             "model_tokens": sums["model_tokens"],
+            **({} if self._engine.shares_weights else apart),
         }
 
 

@@ -2,7 +2,8 @@
 
 Notation: rho = pi / pi_old, A the term's weight. Formulas: PPO's clipped surrogate (arXiv 1707.06347) as in GRPO
 (2402.03300), its sequence form (GSPO, 2507.18071), the shaping w / (w + gamma) (HeRL, 2603.20046; Critique-GRPO,
-2506.03106), and the KL estimators k1, k2, k3 (http://joschu.net/blog/kl-approx.html).
+2506.03106), the KL estimators k1, k2, k3 (http://joschu.net/blog/kl-approx.html), and truncated importance sampling
+min(pi_trainer / pi_engine, C) where another program than the trainer sampled (https://fengyao.notion.site/off-policy-rl).
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ class TokenLosses:
         ratio: rho (1 where there is none).
         clipped: Whether the clip cut the gradient off.
         kl: Estimated KL to the starting policy at policy tokens, 0 at others; None when that policy is not given.
+        gap: Log-probability under the weights at the start of the update minus the one recorded at sampling; 0 at
+            tokens drawn in another context.
     """
 
     loss: Tensor
     ratio: Tensor
     clipped: Tensor
     kl: Tensor | None
+    gap: Tensor
 
 
 def token_losses(
@@ -45,6 +49,7 @@ def token_losses(
     start: Tensor | None = None,
     reference: Tensor | None = None,
     entropy: Tensor | None = None,
+    importance_cap: float | None = None,
 ) -> TokenLosses:
     """The loss of every trained token.
 
@@ -55,14 +60,22 @@ def token_losses(
         start: [N] under the weights at the start of the update; None when those are the present ones.
         reference: [N] under the run's starting policy; needed for ``loss.kl``.
         entropy: [N] entropy of the distribution at each token, with gradient; needed for ``loss.entropy``.
+        importance_cap: C >= 1: another program sampled, and truncated importance weights stand before the surrogate of
+            policy tokens, while ratios are to the trainer's own log-probabilities. None: no correction. Tokens drawn
+            in another context than they are trained in are never corrected: there the two differ by intent.
     """
     start = logprobs.detach() if start is None else start
     behaviour = batch.old == OLD.index(OldLogprobs.BEHAVIOUR)
+    gap = (start - batch.behaviour.to(start.dtype)) * ~batch.moved
+    if importance_cap is not None:
+        behaviour = behaviour & batch.moved
     old = torch.where(behaviour, batch.behaviour.to(logprobs.dtype), start)
     log_ratio = (logprobs - old).clamp(-_MOST_LOG_RATIO, _MOST_LOG_RATIO)
     policy, shaped = batch.kind == _POLICY, batch.kind == _SHAPED
 
     surrogate, ratio, clipped = _surrogate(batch, logprobs, log_ratio, loss)
+    if importance_cap is not None:
+        surrogate = surrogate * gap.exp().clamp(max=importance_cap)
     no_ratio = batch.old == OLD.index(OldLogprobs.NONE)
     weight = torch.where(no_ratio, logprobs.exp(), log_ratio.exp())
     shaping = -batch.advantage * weight / (weight + loss.gamma)
@@ -81,6 +94,7 @@ def token_losses(
         torch.where(policy, ratio, torch.ones_like(ratio)).detach(),
         clipped & policy,
         None if divergence is None else divergence.detach(),
+        gap,
     )
 
 

@@ -17,7 +17,7 @@ CLIP = (0.2, 0.28)
 
 
 class Token(NamedTuple):
-    """A trained token: its probability now and when it was sampled, its term's weight, and how it enters."""
+    """A trained token: its probability now and when it was sampled, its weight, how it enters, and from where."""
 
     now: float
     then: float = 1.0
@@ -25,6 +25,7 @@ class Token(NamedTuple):
     kind: Kind = Kind.POLICY
     old: OldLogprobs = OldLogprobs.BEHAVIOUR
     term: int = 0
+    moved: bool = False
 
 
 def losses_of(tokens: list[Token], loss: PolicyLoss, **options: Any) -> tuple[TokenLosses, list[float]]:
@@ -44,7 +45,7 @@ def losses_of(tokens: list[Token], loss: PolicyLoss, **options: Any) -> tuple[To
         kind=torch.tensor([KINDS.index(token.kind) for token in tokens]),
         old=torch.tensor([OLD.index(token.old) for token in tokens]),
         behaviour=torch.tensor([math.log(token.then) for token in tokens], dtype=torch.float64),
-        moved=torch.zeros(count, dtype=torch.bool),
+        moved=torch.tensor([token.moved for token in tokens]),
     )
     logprobs = torch.tensor([math.log(token.now) for token in tokens], dtype=torch.float64, requires_grad=True)
     result = token_losses(batch, logprobs, loss, **options)
@@ -226,3 +227,48 @@ def test_kinds_do_not_disturb_each_other_in_a_batch() -> None:
             pytest.approx(slope),
             clipped,
         )
+
+
+# Another engine sampled: start is the trainer's probability then, `then` the engine's.
+
+START = torch.tensor([math.log(0.2)], dtype=torch.float64)
+FREE = PolicyLoss(clip=None)
+
+
+@pytest.mark.parametrize(
+    ("token", "spec", "loss", "slope"),
+    [
+        # rho = 0.3 / 0.2 = 1.5 to the trainer, importance 0.2 / 0.1 = 2, cut at 1.75: 1.5 * 2 * 1.75.
+        (Token(0.3, 0.1, 2.0), FREE, -5.25, -5.25),
+        (Token(0.3, 0.1, 2.0), PolicyLoss(clip=CLIP), -1.28 * 2 * 1.75, 0.0),
+        # Importance 0.2 / 0.4 = 1/2: only what is too large is cut.
+        (Token(0.3, 0.4, 2.0), FREE, -1.5, -1.5),
+        (Token(0.3, 0.4, -1.0), FREE, 0.75, 0.75),
+        (Token(0.25, 0.4, 1.5), PolicyLoss(ratio=None, clip=None), -0.75 * math.log(0.25), -0.75),
+        # Imitation is of tokens, whoever wrote them; shaping has the trainer's ratio, w = 0.3 / 0.2, and no importance.
+        (Token(0.25, 0.4, 1.5, kind=Kind.LIKELIHOOD), FREE, -1.5 * math.log(0.25), -1.5),
+        (Token(0.3, 0.1, 1.0, kind=Kind.SHAPED), FREE, -1.5 / 2.5, -1.5 / 2.5**2),
+        # Drawn in another context: the ratio to what drew it stays, rho = 0.4 / 0.1.
+        (Token(0.4, 0.1, 1.0, moved=True), FREE, -4.0, -4.0),
+    ],
+)
+def test_importance_weights_correct_what_another_engine_sampled(
+    token: Token, spec: PolicyLoss, loss: float, slope: float
+) -> None:
+    result, slopes = losses_of([token], spec, start=START, importance_cap=1.75)
+    assert (result.loss.item(), slopes[0]) == (pytest.approx(loss), pytest.approx(slope))
+    assert result.gap.item() == pytest.approx(0.0 if token.moved else math.log(0.2 / token.then))
+
+
+def test_without_a_cap_ratios_are_to_what_the_engine_said_and_the_gap_is_still_measured() -> None:
+    result, _ = losses_of([Token(0.3, 0.1, 2.0)], FREE, start=START)
+    assert (result.loss.item(), result.gap.item()) == (pytest.approx(-6.0), pytest.approx(math.log(2)))
+
+
+def test_where_both_agree_importance_weights_change_nothing() -> None:
+    tokens = [Token(0.2 * scale, 0.2, weight) for scale in (0.5, 1.0, 1.5) for weight in (-1.0, 2.0)]
+    start = START.expand(len(tokens))
+    plain, corrected = (
+        losses_of(tokens, PolicyLoss(clip=CLIP), start=start, importance_cap=cap) for cap in (None, 2.0)
+    )
+    assert torch.equal(plain[0].loss, corrected[0].loss) and plain[1] == corrected[1]
