@@ -20,6 +20,7 @@ COMMANDS = {
     "leaderboard": "compare recorded runs",
     "export": "write the policy that a run trained as a Hugging Face folder with a model card",
     "report": "show recorded runs on one page that opens from disk",
+    "timings": "show where the time of recorded runs went",
     "verify": "play recorded runs again, and report every difference",
     "credit": "measure on recorded runs whether reflections and credit find the steps that mattered",
     "envs": "list the environments, or show one",

@@ -252,6 +252,8 @@ def check_result(check: Check, record: Record, course: Course, attempts: Attempt
         "cost": _cost(record),
         "seconds": record.timings[-1].total if record.timings else 0.0,
     }
+    if record.result.phases is not None:
+        found["phases"] = recorded["phases"]
     if isinstance(made, EvaluateConfig):
         # How they are reckoned may change with the version; whatever it is, they hold the means.
         found["intervals"] = recorded.get("intervals")

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from r3lbench.phases import Path, Seconds, spans
+
 
 def make_console(*, quiet: bool) -> Console:
     """A console on standard output; lines are never wrapped when it is not a terminal."""
@@ -20,6 +22,10 @@ def make_console(*, quiet: bool) -> Console:
     if not console.is_terminal:
         console = Console(quiet=quiet, highlight=False, width=200, no_color=True)
     return console
+
+
+_BAR = 40
+"""Columns of a bar that stands for the whole."""
 
 
 class RunProgress:
@@ -131,6 +137,29 @@ def summary_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[st
         table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
+    return Group(Text(title, style="bold"), table)
+
+
+def phase_table(title: str, spent: Mapping[Path, Seconds], *, least: float, plain: bool = False) -> Group:
+    """Where time went: a bar for each phase, under that of the phase which it lies in.
+
+    Args:
+        title: Above it.
+        spent: By phase.
+        least: Phases that are a smaller share of the whole, in [0, 1], are left out.
+        plain: Draw with ASCII.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("phase", no_wrap=True)
+    table.add_column("", width=_BAR, no_wrap=True, style="cyan")
+    for column in ("share", "wall s", "CPU s"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for span in spans(spent):
+        if span.share >= least:
+            begin, end = round(_BAR * span.begin), round(_BAR * (span.begin + span.share))
+            bar = " " * begin + ("#" if plain else "█") * (end - begin)
+            name = "  " * (len(span.path) - 1) + span.path[-1]
+            table.add_row(name, bar, _share(span.share), f"{span.spent.wall:,.1f}", f"{span.spent.cpu:,.1f}")
     return Group(Text(title, style="bold"), table)
 
 

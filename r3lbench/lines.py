@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
+from r3lbench.phases import Told
 from r3lbench.rollout.evaluation import Score
 from r3lbench.rollout.meter import COUNTS
 from r3lbench.verdict import Check
@@ -99,6 +100,8 @@ class TimingLine(_Strict):
     record: float
     total: float
     """Of exploring and learning, earlier updates included."""
+    phases: Told = {}
+    """Since the line before; empty in records of versions that did not measure them."""
 
 
 class MeasuringLine(_Strict):
@@ -134,6 +137,7 @@ class ResultFile(_Strict):
     evaluation: dict[str, dict[str, dict[str, float]]]
     cost: Cost
     seconds: float
+    phases: Told | None = None
     intervals: dict[str, Intervals] | None = None
     improvement: ImprovementPart | None = None
 

@@ -38,7 +38,7 @@ def play_again(envs: EnvPool, episodes: Iterable[Episode], done: Callable[[], No
 
     async def play(place: int, episode: Episode) -> Attempt | R3LBenchError:
         task, actions = episode
-        async with envs.seat(waves, f"{place:08d}") as seat:
+        async with envs.seat(waves, f"{place:08d}", "replay") as seat:
             try:
                 await seat.reset(task)
                 tree = EpisodeTree(seat.env.task)

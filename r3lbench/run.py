@@ -27,11 +27,12 @@ from r3lbench.config import (
     SamplingConfig,
     Strict,
 )
-from r3lbench.console import RunProgress, before_after, make_console, summary_table, working
+from r3lbench.console import RunProgress, before_after, make_console, phase_table, summary_table, working
 from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
 from r3lbench.locking import locked
+from r3lbench.phases import Phases, from_json, phase, to_json
 from r3lbench.planning import show_plan
 from r3lbench.policies.adapters import attach, merge
 from r3lbench.policies.loading import CARD, Policy, Source, choose_device, find_policy, load_policy
@@ -162,7 +163,7 @@ def command_of(run: RunFolder) -> str:
     return shlex.join(["python", "-m", "r3lbench.run", *argv])
 
 
-def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any, ranks: Ranks) -> Trainer:
+def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any, ranks: Ranks, phases: Phases) -> Trainer:
     """The trainer that a configuration describes."""
     method, agent = config.method, config.agent
     assert isinstance(method, Baseline) and isinstance(agent, Agent)
@@ -186,6 +187,7 @@ def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any, r
         progress=progress,
         memory=config.memory,
         ranks=ranks,
+        phases=phases,
     )
 
 
@@ -195,6 +197,12 @@ def run(config: RunConfig) -> dict[str, Any]:
     Raises:
         R3LBenchError: Something a user can mend.
     """
+    phases = Phases()
+    with phases.measuring():
+        return _carry_out(config, phases)
+
+
+def _carry_out(config: RunConfig, phases: Phases) -> dict[str, Any]:
     console = make_console(quiet=config.quiet)
     if not config.agent.speaks:
         raise BadConfig(
@@ -222,7 +230,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         folder.check_vacant(path)
     # The first process speaks for all.
     console = make_console(quiet=config.quiet or not ranks.leads)
-    with working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
+    with phase("load"), working(console, f"loading the policy {source.name} and the environment {config.env.name}"):
         dtype = getattr(torch, config.policy.dtype)
         policy = load_policy(source, device=ranks.device, dtype=dtype)
         with closing(configuration.make_env(config.env)) as env:
@@ -238,11 +246,12 @@ def run(config: RunConfig) -> dict[str, Any]:
                 _export(config, folder, console)
             return result
     progress = RunProgress(console)
-    manifest = _manifest(config, policy, panels)
-    if config.policy.lora.rank:
-        attach(policy.model, config.policy.lora, config.seed)
-    # Before anything is written: a policy that cannot be trained is found out here.
-    trainer = build(config, folder, policy, progress, ranks)
+    with phase("load"):
+        manifest = _manifest(config, policy, panels)
+        if config.policy.lora.rank:
+            attach(policy.model, config.policy.lora, config.seed)
+        # Before anything is written: a policy that cannot be trained is found out here.
+        trainer = build(config, folder, policy, progress, ranks, phases)
     if trainer.learner.unshared is not None:
         manifest["policy"]["unshared"] = trainer.learner.unshared
         console.print(Text(f"prefixes pass through the model anew for every row: {trainer.learner.unshared}"))
@@ -262,7 +271,9 @@ def run(config: RunConfig) -> dict[str, Any]:
         if not ranks.leads:
             ranks.leave()
             return result
-        export(folder.path / "policy", policy)
+        with phase("record"):
+            export(folder.path / "policy", policy)
+        result["phases"] = to_json(phases.spent)
         # Last, because its presence means that nothing is missing.
         folder.write_result(result)
         ranks.leave()
@@ -271,6 +282,9 @@ def run(config: RunConfig) -> dict[str, Any]:
     title = f"{config.method.name} on {held_out.env}: {spent}"
     console.print()
     console.print(summary_table(title, ("", "before", "after", "change"), before_after(result["evaluation"])))
+    took = from_json(result["phases"])
+    title = f"where {sum(of.wall for path, of in took.items() if len(path) == 1):,.0f} s went"
+    console.print(phase_table(title, took, least=0.05, plain=console.options.ascii_only))
     console.print(Text(f"recorded in {path}; compare runs with: python -m r3lbench.leaderboard {path.parent}"))
     _export(config, folder, console)
     return result

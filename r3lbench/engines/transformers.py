@@ -18,6 +18,7 @@ from torch import Tensor
 from r3lbench.engines.engine import Completion, Engine, Request, Stop
 from r3lbench.engines.kv import BatchCache, ContextStore, Kept
 from r3lbench.errors import R3LBenchError
+from r3lbench.phases import phase
 from r3lbench.policies.decoder import Decoder
 
 MAX_ROWS = 128
@@ -94,7 +95,8 @@ class TransformersEngine(Engine):
         longest = max(len(row.request.token_ids) + row.request.sampling.max_tokens for row in rows)
         # One position more than can be used: padding of a prefill pass is written there.
         cache = BatchCache([found[tokens] for tokens in contexts], longest + 1)
-        logits = self._prefill(cache, contexts, [starts[tokens] for tokens in contexts])
+        with phase("prefill"):
+            logits = self._prefill(cache, contexts, [starts[tokens] for tokens in contexts])
         for row in rows:
             self.work.reused += starts[row.request.token_ids]
         self.work.reused += sum(len(row.request.token_ids) - starts[row.request.token_ids] for row in rows) - sum(
@@ -104,7 +106,8 @@ class TransformersEngine(Engine):
         if len(contexts) != len(rows) or rows != sorted(rows, key=lambda row: row.context):
             cache.select(index)
             logits = logits[index]
-        self._decode(cache, rows, logits, found)
+        with phase("decode"):
+            self._decode(cache, rows, logits, found)
         return [
             Completion(tuple(row.tokens), tuple(row.logprobs), Stop.END if row.ended else Stop.LENGTH) for row in rows
         ]

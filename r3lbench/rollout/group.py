@@ -130,9 +130,9 @@ class Rollout:
     reflectors: Callable[[str], Reflector]
     first_purpose: str = "attempt"
 
-    def seat(self, key: str, snapshot: Snapshot | None = None) -> AbstractAsyncContextManager[Seat]:
+    def seat(self, key: str, purpose: str, snapshot: Snapshot | None = None) -> AbstractAsyncContextManager[Seat]:
         """An environment to play in for the duration of a block; see ``EnvPool.seat``."""
-        return self.envs.seat(self.waves, key, snapshot)
+        return self.envs.seat(self.waves, key, purpose, snapshot)
 
 
 @dataclass
@@ -234,7 +234,7 @@ class Group:
 
     async def diagnose(self, attempt: Attempt) -> Diagnosis | None:
         """Where an attempt went wrong, as the environment sees it; None where it cannot tell."""
-        async with self.rollout.seat(attempt.key) as seat:
+        async with self.rollout.seat(attempt.key, "reflect") as seat:
             diagnosis = await seat.diagnose(attempt.trajectory)
         if lost := seat.costs.get("lost_workers"):
             self.rollout.meter.add("reflect", lost_workers=lost)
@@ -317,7 +317,7 @@ class Group:
             return Looked(diagnosis=diagnosis)
         admissible: list[tuple[str, ...]] = []
         expert: list[str | None] = []
-        async with self.rollout.seat(attempt.key) as seat:
+        async with self.rollout.seat(attempt.key, "reflect") as seat:
             for state in attempt.trajectory.states[:-1]:
                 await seat.restore(state.snapshot)
                 admissible.append(seat.env.admissible_actions() if Sees.ADMISSIBLE in sees else ())
@@ -362,7 +362,7 @@ class Group:
         rollout, agent = self.rollout, self.rollout.agent
         purpose = rollout.first_purpose if base is None else "retry"
         snapshot = None if base is None else base.trajectory.states[at].snapshot
-        async with rollout.seat(key, snapshot) as seat:
+        async with rollout.seat(key, purpose, snapshot) as seat:
             diverged = False
             try:
                 state = await self._enter(seat, base, at)

@@ -10,6 +10,7 @@ and spread over the workers by number; how many there are at most is the environ
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from bisect import insort
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from r3lbench.env import TextEnv
 from r3lbench.episode import Trajectory
 from r3lbench.nature import Isolation
+from r3lbench.phases import phase, side_by_side
 from r3lbench.rollout.waves import Deed, Waves
 from r3lbench.rollout.worker_env import Facts, WorkerEnv
 from r3lbench.rollout.workers import EnvSource, Worker
@@ -40,16 +42,17 @@ class Seat:
         env: The instance, in whatever state its last user left it. What it says of its state may be asked directly.
     """
 
-    def __init__(self, env: TextEnv, pool: EnvPool, waves: Waves, key: str) -> None:
+    def __init__(self, env: TextEnv, pool: EnvPool, waves: Waves, key: str, purpose: str) -> None:
         self.env = env
         self._pool = pool
         self._waves = waves
         self._key = key
+        self._purpose = purpose
         self._before = _costs(env)
 
     async def reset(self, task: str) -> None:
         """Begin an episode of the task with this id."""
-        await self._do(lambda: self.env.reset(options={"task": task}))
+        await self._do("reset", lambda: self.env.reset(options={"task": task}))
 
     async def restore(self, snapshot: Snapshot) -> None:
         """Return to a saved state.
@@ -57,16 +60,16 @@ class Seat:
         Raises:
             SnapshotDiverged: See ``TextEnv.restore``.
         """
-        await self._do(lambda: self.env.restore(snapshot))
+        await self._do("restore", lambda: self.env.restore(snapshot))
 
     async def step(self, action: str) -> float:
         """Take a step; returns its reward."""
         # Deeds are done in the order of the model's requests that led to them.
-        return (await self._do(lambda: self.env.step(action), f"#{self.env.elapsed_steps:04d}"))[1]
+        return (await self._do("step", lambda: self.env.step(action), f"#{self.env.elapsed_steps:04d}"))[1]
 
     async def diagnose(self, trajectory: Trajectory) -> Diagnosis | None:
         """Where a trajectory went wrong, as far as the environment can tell."""
-        return await self._do(lambda: self.env.diagnose(trajectory))
+        return await self._do("diagnose", lambda: self.env.diagnose(trajectory))
 
     @property
     def costs(self) -> dict[str, int]:
@@ -74,10 +77,12 @@ class Seat:
         costs = {name: now - self._before[name] for name, now in _costs(self.env).items()}
         return {name: cost for name, cost in costs.items() if cost or name == "replayed_steps"}
 
-    async def _do(self, deed: Callable[[], T], turn: str = "#") -> T:
+    async def _do(self, what: str, deed: Callable[[], T], turn: str = "#") -> T:
         if self._pool.isolation is Isolation.NONE:
-            return deed()
-        done: T = await self._waves.carry_out(self._pool, self._key + turn, Deed(_lane(self.env), deed))
+            with phase(self._purpose, what):
+                return deed()
+        wanted = Deed(_lane(self.env), deed, (self._purpose, what))
+        done: T = await self._waves.carry_out(self._pool, self._key + turn, wanted)
         return done
 
 
@@ -110,12 +115,13 @@ class EnvPool:
         weakref.finalize(self, _end, self.workers, self._process)
 
     @asynccontextmanager
-    async def seat(self, waves: Waves, key: str, snapshot: Snapshot | None = None) -> AsyncIterator[Seat]:
+    async def seat(self, waves: Waves, key: str, purpose: str, snapshot: Snapshot | None = None) -> AsyncIterator[Seat]:
         """An instance to play with, for one of many coroutines; where there is none left, in its turn.
 
         Args:
             waves: By which the coroutine waits.
             key: Its place among those who wait.
+            purpose: What its time counts for: ``"attempt"``, ``"retry"``, ...
             snapshot: What will be restored: an idle instance that owns its native handle is preferred.
         """
         if self.isolation is Isolation.PROCESS:
@@ -123,7 +129,7 @@ class EnvPool:
         else:
             env = self._take(snapshot)
         try:
-            yield Seat(env, self, waves, key)
+            yield Seat(env, self, waves, key, purpose)
         finally:
             self.give_back(env)
 
@@ -159,18 +165,22 @@ class EnvPool:
             lanes.setdefault(deed.lane, []).append(place)
         outcomes: list[Any] = [None] * len(deeds)
 
-        def run(places: list[int]) -> None:
-            for place in places:
-                try:
-                    outcomes[place] = deeds[place].do()
-                except Exception as error:  # noqa: BLE001 - raised where the deed is waited for
-                    outcomes[place] = error
-
         if self._threads is None:
             count = len(self.workers) or self._most_workers or THREADS
             self._threads = ThreadPoolExecutor(count, thread_name_prefix="r3lbench-environments")
-        for running in [self._threads.submit(run, places) for places in lanes.values()]:
-            running.result()
+        with side_by_side() as tell:
+
+            def run(places: list[int]) -> None:
+                for place in places:
+                    began = time.perf_counter()
+                    try:
+                        outcomes[place] = deeds[place].do()
+                    except Exception as error:  # noqa: BLE001 - raised where the deed is waited for
+                        outcomes[place] = error
+                    tell(deeds[place].phase, time.perf_counter() - began)
+
+            for running in [self._threads.submit(run, places) for places in lanes.values()]:
+                running.result()
         return outcomes
 
     def close(self) -> None:

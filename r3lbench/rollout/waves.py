@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from r3lbench.engines.engine import Completion, Engine, Request
 from r3lbench.env import TextEnv
+from r3lbench.phases import Path, phase
 from r3lbench.rollout.meter import Meter
 from r3lbench.snapshot import Snapshot
 
@@ -28,10 +29,12 @@ class Deed:
     Attributes:
         lane: Deeds of one lane are done one after the other.
         do: Does it, in any thread.
+        phase: What its time counts for.
     """
 
     lane: Hashable
     do: Callable[[], Any]
+    phase: Path = ()
 
 
 class Crew(Protocol):
@@ -201,7 +204,8 @@ class Waves:
         self._requests = [waiting for waiting in self._requests if waiting.asks.purpose != purpose]
         before = replace(self.engine.work)
         try:
-            completions = self.engine.wave([waiting.asks for waiting in wave])
+            with phase(purpose):
+                completions = self.engine.wave([waiting.asks for waiting in wave])
         except Exception as error:  # noqa: BLE001 - handed to every coroutine that waits
             for waiting in wave:
                 if not waiting.future.done():

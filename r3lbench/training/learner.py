@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from r3lbench.baseline import PolicyLoss
 from r3lbench.engines.settings import EngineConfig
 from r3lbench.errors import R3LBenchError
+from r3lbench.phases import phase
 from r3lbench.plugin import Plugin
 from r3lbench.policies.adapters import adapted, without
 from r3lbench.policies.decoder import Decoder
@@ -134,7 +135,8 @@ class Learner:
         """
         settings = self.settings
         cut: dict[str, Any] = {"budget": settings.micro_batch_tokens, "share_prefixes": self.shares_prefixes}
-        parts = [self._pack(terms[part :: settings.minibatches], **cut) for part in range(settings.minibatches)]
+        with phase("pack"):
+            parts = [self._pack(terms[part :: settings.minibatches], **cut) for part in range(settings.minibatches)]
         # With a single optimiser step the weights at the start of the update are the present ones.
         several = settings.epochs * settings.minibatches > 1
         none: list[list[Tensor | None]] = [[None] * len(part) for part in parts]
@@ -143,7 +145,8 @@ class Learner:
         for _ in range(settings.epochs):
             for part, start in zip(parts, starts, strict=True):
                 self._optimise(part, start, tally)
-        alone = counts(terms, self.loss, minibatches=settings.minibatches, epochs=settings.epochs, **cut)
+        with phase("pack"):
+            alone = counts(terms, self.loss, minibatches=settings.minibatches, epochs=settings.epochs, **cut)
         tally.merge(self.ranks)
         unshared = sum(self.ranks.gather(alone["model_tokens_unshared"]))
         return {**tally.report(), "model_tokens_unshared": unshared}
@@ -156,8 +159,10 @@ class Learner:
         behind = self._behind(len(batches))
         for batch, start in zip(batches, starts, strict=True):
             inputs = self._inputs(batch)
-            logprobs, entropy = self._forward(self.decoder, batch, inputs)
-            reference = self._at_start(batch, inputs)
+            with phase("forward"):
+                logprobs, entropy = self._forward(self.decoder, batch, inputs)
+            with phase("reference"):
+                reference = self._at_start(batch, inputs)
             losses = token_losses(
                 batch,
                 logprobs,
@@ -168,10 +173,17 @@ class Learner:
                 importance_cap=self.engine.corrected_up_to,
             )
             loss = (losses.loss * batch.share.to(losses.loss.dtype)).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            with phase("backward"):
+                loss.backward()  # type: ignore[no-untyped-call]
             tally.add(batch, logprobs.detach(), entropy.detach(), losses)
         for _ in range(behind):
             self._learn_nothing()
+        with phase("optimiser"):
+            norm = self._apply()
+        tally.step(norm)
+
+    def _apply(self) -> float:
+        """Take a step along the gradients; returns their norm before clipping."""
         if not self.sharded:
             self.ranks.sum_gradients(self.parameters)
         norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm))
@@ -183,7 +195,7 @@ class Learner:
         self.optimizer.step()
         self._masters.write_back()
         self.publish()
-        tally.step(float(norm))
+        return float(norm)
 
     def publish(self) -> None:
         """Give the weights to the model that plays, where it is another."""
@@ -219,9 +231,10 @@ class Learner:
     def _at_present(self, batches: list[MicroBatch]) -> list[Tensor | None]:
         """Log-probabilities under the present weights."""
         behind = self._behind(len(batches))
-        found: list[Tensor | None] = [self._under(self.decoder, batch, self._inputs(batch)) for batch in batches]
-        for _ in range(behind):
-            self._idle(self.decoder)
+        with phase("start"):
+            found: list[Tensor | None] = [self._under(self.decoder, batch, self._inputs(batch)) for batch in batches]
+            for _ in range(behind):
+                self._idle(self.decoder)
         return found
 
     def _behind(self, passes: int) -> int:

@@ -17,6 +17,7 @@ from r3lbench.engines.engine import Sampling
 from r3lbench.engines.transformers import TransformersEngine
 from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig, R3LBenchError
+from r3lbench.phases import Phases, from_json, phase, to_json
 from r3lbench.policies.loading import Policy
 from r3lbench.recording import RunFolder, group_json
 from r3lbench.reflection import Reflector
@@ -28,6 +29,7 @@ from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.scaling import MemoryConfig
 from r3lbench.tasks import Task, TaskPanel
+from r3lbench.tokens import Term
 from r3lbench.training import checkpoint, schedule
 from r3lbench.training.learner import Learner, Optimiser
 from r3lbench.training.ranks import Ranks
@@ -35,6 +37,10 @@ from r3lbench.training.report import facts_of, report_on
 
 MOST_DRAWS = 10
 """A method may turn groups down; after this many times the wanted number the update goes on with what it has."""
+
+
+Told = tuple[int, dict[str, Any], dict[str, Any]]
+"""A group as other processes are told of it: its place, the facts for the report, what is recorded."""
 
 
 class Progress(Protocol):
@@ -90,6 +96,7 @@ class Trainer:
         progress: Who is told.
         memory: What is computed again or in parts.
         ranks: The processes that share the work. All go through the same updates; the first one alone writes.
+        phases: What measures this process.
     """
 
     method: Baseline
@@ -102,6 +109,7 @@ class Trainer:
     progress: Progress
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     ranks: Ranks = field(default_factory=Ranks)
+    phases: Phases = field(default_factory=Phases)
     update: int = 0
     cursor: int = 0
     seconds: float = 0.0
@@ -167,27 +175,20 @@ class Trainer:
             checkpoint.sweep(self.folder.checkpoints)
         self.cursor, self.seconds = int(state["cursor"]), float(state["seconds"])
         self.meter.load_json(state["meter"])
+        self.phases.add(from_json(state.get("phases", {})))
         self.method.load_state_dict(state["method"])
         self.engine.weights_changed()
 
     def _one_update(self) -> None:
         began = time.perf_counter()
         before = self.meter.to_json()
-        kept = asyncio.run(self._explore())
+        with phase("explore"):
+            kept = asyncio.run(self._explore())
         explored_at = time.perf_counter()
-        groups = [group for _, group in kept]
-        terms = [self.method.credit(group) for group in groups]
-        learned = self.learner.step([term for of in terms for term in of])
-        if self.ranks.leads:
-            self.meter.add("train", trained_tokens=int(learned["model_tokens"]))
-        self.engine.weights_changed()
-        self.method.end_update(groups)
-        self.update += 1
-        told = [
-            (place, facts_of(group, of), group_json(group, of)) for (place, group), of in zip(kept, terms, strict=True)
-        ]
-        everyones = sorted((item for share in self.ranks.gather(told) for item in share), key=lambda item: item[0])
-        self._settle(before)
+        with phase("learn"):
+            terms, learned = self._learn([group for _, group in kept])
+            everyones = self._everyones(kept, terms)
+            self._settle(before)
         learned_at = time.perf_counter()
         self.seconds += self._told(learned_at - began)
         metrics = {
@@ -197,19 +198,42 @@ class Trainer:
             "learn": learned,
             "cost": self.meter.to_json(),
         }
-        if self.ranks.leads:
-            self.folder.append("metrics.jsonl", metrics)
-            self.folder.write_groups(self.update, [group for _, _, group in everyones])
+        with phase("record"):
+            if self.ranks.leads:
+                self.folder.append("metrics.jsonl", metrics)
+                self.folder.write_groups(self.update, [group for _, _, group in everyones])
         timings = {
             "update": self.update,
             "explore": explored_at - began,
             "learn": learned_at - explored_at,
             "record": time.perf_counter() - learned_at,
             "total": self.seconds,
+            "phases": to_json(self.phases.lap()),
         }
         if self.ranks.leads:
             self.folder.append("timings.jsonl", timings)
         self.progress.updated(metrics, timings, self._progress())
+
+    def _learn(self, groups: list[Group]) -> tuple[list[list[Term]], dict[str, Any]]:
+        """Train on groups; returns the terms of each, and what the learner says."""
+        with phase("credit"):
+            terms = [list(self.method.credit(group)) for group in groups]
+        learned = self.learner.step([term for of in terms for term in of])
+        if self.ranks.leads:
+            self.meter.add("train", trained_tokens=int(learned["model_tokens"]))
+        self.engine.weights_changed()
+        self.method.end_update(groups)
+        self.update += 1
+        return terms, learned
+
+    def _everyones(self, kept: list[tuple[int, Group]], terms: list[list[Term]]) -> list[Told]:
+        """The groups of all processes, as they are recorded."""
+        with phase("gather"):
+            told = [
+                (place, facts_of(group, of), group_json(group, of))
+                for (place, group), of in zip(kept, terms, strict=True)
+            ]
+            return sorted((item for share in self.ranks.gather(told) for item in share), key=lambda item: item[0])
 
     async def _explore(self) -> list[tuple[int, Group]]:
         """The groups that this process has explored and keeps, each with its place among those of all processes."""
@@ -268,21 +292,25 @@ class Trainer:
     # Measuring
 
     def _evaluate(self) -> None:
-        for mode in self.settings.evaluation.modes:
-            temperature = self.settings.evaluation.temperature if mode == "sampled" else 0.0
-            # Truncation belongs to exploring; evaluation samples the policy as it is.
-            rollout = self._rollout(EVALUATION, Sampling(temperature=temperature))
-            tasks = self.ranks.own(self.test_tasks)
-            tick = self.progress.evaluating(self.update, mode, len(tasks))
-            before = self.meter.to_json()
-            scores = asyncio.run(evaluate(rollout, tasks, mode, done=tick))
-            self.engine.forget()
-            lines = self.ranks.merge(self.ranks.gather([score.to_json() for score in scores]))
-            self._settle(before)
-            if self.ranks.leads:
-                for line in lines:
-                    self.folder.append("evaluation.jsonl", {"update": self.update, "mode": mode, **line})
-            self.progress.evaluated(self.update, mode, summary([_score_of(line) for line in lines]))
+        with phase("evaluate"):
+            for mode in self.settings.evaluation.modes:
+                self._evaluate_in(mode)
+
+    def _evaluate_in(self, mode: str) -> None:
+        temperature = self.settings.evaluation.temperature if mode == "sampled" else 0.0
+        # Truncation belongs to exploring; evaluation samples the policy as it is.
+        rollout = self._rollout(EVALUATION, Sampling(temperature=temperature))
+        tasks = self.ranks.own(self.test_tasks)
+        tick = self.progress.evaluating(self.update, mode, len(tasks))
+        before = self.meter.to_json()
+        scores = asyncio.run(evaluate(rollout, tasks, mode, done=tick))
+        self.engine.forget()
+        lines = self.ranks.merge(self.ranks.gather([score.to_json() for score in scores]))
+        self._settle(before)
+        if self.ranks.leads:
+            for line in lines:
+                self.folder.append("evaluation.jsonl", {"update": self.update, "mode": mode, **line})
+        self.progress.evaluated(self.update, mode, summary([_score_of(line) for line in lines]))
 
     def _result(self, stop: str) -> dict[str, Any]:
         lines = self.folder.evaluations()
@@ -329,10 +357,15 @@ class Trainer:
         return Path(saved[0]) if saved else None
 
     def _save(self) -> None:
+        with phase("checkpoint"):
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
         state = {
             "cursor": self.cursor,
             "seconds": self.seconds,
             "meter": self.meter.to_json(),
+            "phases": to_json(self.phases.spent),
             "method": self.method.state_dict(),
             "offsets": self.folder.offsets(),
         }

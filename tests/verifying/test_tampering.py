@@ -24,13 +24,13 @@ SEALED_ONLY = {
     },
     "result.json": {
         *("cost.evaluate.generated_tokens", "cost.evaluate.prefilled_tokens", "cost.evaluate.reused_tokens"),
-        *("intervals", "improvement.rounds.*.intervals", "improvement.rounds.*.cost"),
+        *("intervals", "improvement.rounds.*.intervals", "improvement.rounds.*.cost", "phases"),
     },
     "metrics.jsonl": {
         *("learn.loss", "learn.grad_norm", "learn.entropy", "learn.ratio", "learn.ratio_max", "learn.clip_fraction"),
         *("learn.kl_to_start", "learn.off_policy_gap"),
     },
-    "timings.jsonl": {"record", "evaluate"},
+    "timings.jsonl": {"record", "evaluate", "phases"},
     TREE: {"segments.logprobs"},
 }
 """What nothing but the seal protects, some of it not always, by file and with all that is below; so says the manual."""
