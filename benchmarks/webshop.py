@@ -45,8 +45,14 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=2000, help="episodes, or so many times ten steps, in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--first", action="store_true", help="begin with an empty cache below TMPDIR")
+    parser.add_argument(
+        "--official", help="checkout of the official WebShop with its files and index, played beside ours"
+    )
+    parser.add_argument("--official-python", default=sys.executable, help="interpreter that has its requirements")
     parser.add_argument("--play", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.official is not None and not Path(given.official).is_dir():
+        parser.error(f"--official {given.official}: there is no such folder")
     options = {"data": given.data, "num_products": given.num_products}
     if given.play is not None:
         take_part(options, given.play, 10 * given.episodes, given.rounds)
@@ -67,6 +73,8 @@ def main() -> None:
             ("processes", "sessions", "steps per CPU second", "memory of all (PSS), MB", "of each alone, MB"),
             side_by_side(command),
         )
+        if given.official is not None:
+            table(("official WebShop, in the same run", "measured"), official(given, command))
     print(
         f"Python {platform.python_version()}, NumPy {np.__version__}, RapidFuzz {rapidfuzz.__version__}, "
         f"{platform.machine()} {sys.platform}, {os.cpu_count()} cores"
@@ -138,6 +146,21 @@ def side_by_side(command: list[str]) -> Iterator[Sequence[str]]:
         total, own = (sum(player[name] for player in playing) for name in ("pss", "private"))
         mean = sum(player["rate"] for player in playing) / count
         yield f"{count}", f"{count * EACH}", f"{mean:,.0f}", f"{total:.0f}", f"{own / count:.0f}"
+
+
+def official(given: argparse.Namespace, command: list[str]) -> Iterator[Sequence[str]]:
+    """The official text environment with the same agent in a process of its own, and ours once more beside it."""
+    script = [given.official_python, str(Path(__file__).with_name("webshop_official.py").resolve())]
+    products = [] if given.num_products is None else ["--num-products", str(given.num_products)]
+    done = subprocess.run([*script, *products], cwd=given.official, capture_output=True, text=True)
+    if done.returncode:
+        yield "not played", done.stderr.strip().rpartition("\n")[2]
+        return
+    told = json.loads(done.stdout.splitlines()[-1])
+    [ours] = players(command, 1, 1)
+    yield "opening the shop", f"{told['opened']:,.1f} CPU s"
+    yield "steps per CPU second", f"{told['rate']:,.0f}"
+    yield "ours, steps per CPU second", f"{ours['rate']:,.0f}, {ours['rate'] / told['rate']:,.0f} times as many"
 
 
 def players(command: list[str], count: int, sessions: int) -> list[dict[str, float]]:
