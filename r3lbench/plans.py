@@ -2,7 +2,7 @@
 
 Settings of runs stand in tables, later ones winning: ``[run]`` for all, ``[env.NAME]``, ``[method.NAME]``. With a
 ``[tune]`` table every method first gets the value of one setting that is best for it on each environment's validation
-split, by the same grid for all.
+split, by the same grid for all and openly more where that holds none that lets a method learn.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Tuning(_Table):
     """Its path."""
     values: tuple[float, ...] = Field(min_length=1)
     """The grid, the same for all; the earlier of equally good ones is taken."""
+    further: dict[str, dict[str, tuple[float, ...]]] = {}
+    """By environment and method values beside the grid, for where none of it lets the method learn."""
     splits: dict[str, str]
     """Validation split by environment; never the one that results are measured on."""
     seed: _Seed = 1000
@@ -126,7 +128,7 @@ def tuning_jobs(plan: Plan) -> Iterator[tuple[str, str, float, Job]]:
     tune = plan.tune
     if tune is None:
         return
-    for env, method, value in product(plan.envs, plan.methods, tune.values):
+    for env, method in product(plan.envs, plan.methods):
         if env not in tune.splits:
             raise BadConfig(f"the plan's [tune.splits] names no validation split for {env}")
         settings = {
@@ -136,9 +138,10 @@ def tuning_jobs(plan: Plan) -> Iterator[tuple[str, str, float, Job]]:
             **_flat(tune.env.get(env, {})),
             "evaluation.split": tune.splits[env],
             "seed": tune.seed,
-            tune.setting: value,
         }
-        yield env, method, value, Job(f"{env}-{method}-{value:g}", running, settings, plan.flags)
+        for value in (*tune.values, *tune.further.get(env, {}).get(method, ())):
+            run = Job(f"{env}-{method}-{value:g}", running, {**settings, tune.setting: value}, plan.flags)
+            yield env, method, value, run
 
 
 def jobs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Job]:
@@ -170,10 +173,12 @@ def check_names(plan: Plan) -> None:
     Raises:
         UnknownName: One is not.
     """
-    of_tuning = () if plan.tune is None else (*plan.tune.splits, *plan.tune.env)
+    tune = plan.tune
+    of_tuning = () if tune is None else (*tune.splits, *tune.env, *tune.further)
     for name in (*plan.env, *plan.ablations, *of_tuning):
         ENVIRONMENTS.entry(name)
-    for name in (*plan.method, *(method for by_method in plan.ablations.values() for method in by_method)):
+    by_env = (*plan.ablations.values(), *(() if tune is None else tune.further.values()))
+    for name in (*plan.method, *(method for by_method in by_env for method in by_method)):
         BASELINES.entry(name)
 
 

@@ -93,6 +93,12 @@ def test_tuning_gives_every_method_the_same_grid_on_the_validation_split(write: 
         assert job.settings["optimiser.lr"] == value
 
 
+def test_further_values_are_for_one_method_on_one_environment(write: Write) -> None:
+    plan = Plan.read(write(TUNE + "further.toy.r3l = [0.0001]\n"))
+    cells = [(method, value) for _, method, value, _ in tuning_jobs(plan)]
+    assert cells == [("grpo", 0.001), ("grpo", 0.002), ("r3l", 0.001), ("r3l", 0.002), ("r3l", 0.0001)]
+
+
 def test_what_measured_best_is_chosen_and_of_equals_the_first(write: Write, tmp_path: Path) -> None:
     plan = Plan.read(write(TUNE))
     scores = {"toy-grpo-0.001": 0.0, "toy-grpo-0.002": 1.0, "toy-r3l-0.001": 1.0, "toy-r3l-0.002": 1.0}
@@ -179,6 +185,8 @@ def test_tuning_comes_before_what_it_is_for(write: Write, tmp_path: Path, monkey
         ("[env.toy]", "[env.toi]", "unknown environment 'toi'"),
         ("[method.r3l]", "[method.rl3]", "unknown method 'rl3': did you mean 'r3l'"),
         ('toy = "train"', 'toy = "train", toi = "train"', "unknown environment 'toi'"),
+        ("splits = ", "further.toi.r3l = [1]\nsplits = ", "unknown environment 'toi'"),
+        ("splits = ", "further.toy.rl3 = [1]\nsplits = ", "unknown method 'rl3': did you mean 'r3l'"),
         ("[tune]", '[tune]\nmode = "greddy"', "tune.mode: Input should be 'sampled' or 'greedy'"),
         ("[tune]", '[tune]\nmeasure = "scores"', "tune.measure: Input should be 'score', 'success' or 'return'"),
         ("[tune]", '[tune]\nmode = "greedy"', "toy-grpo-0.001 is tuned by its results in mode greedy, in which"),
