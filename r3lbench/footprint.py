@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from r3lbench.engines.transformers import CACHE_BYTES, MAX_ROWS
+from r3lbench.engines.engine import GIB
+from r3lbench.engines.transformers import MAX_ROWS
 from r3lbench.policies.adapters import attach
 from r3lbench.scaling import LoraConfig, MemoryConfig
 
@@ -126,7 +127,7 @@ def footprint(shape: Shape, load: Load, devices: int = 1, shard: bool = False) -
         "AdamW moments": _MOMENTS * _FP32 * shape.trained // parts,
         "reference policy": 0 if adapters or not load.reference else shape.bytes // parts,
         "policy that plays": shape.bytes if shard else 0,
-        "conversations kept": CACHE_BYTES,
+        "conversations kept": int(load.memory.kept_gib * GIB),
     }
     update = {
         "gradients": _FP32 * shape.trained // parts,
@@ -138,7 +139,7 @@ def footprint(shape: Shape, load: Load, devices: int = 1, shard: bool = False) -
     }
     rows = min(load.rows, MAX_ROWS)
     rollout = {
-        "keys and values": shape.cache * rows * load.context,
+        "keys and values": min(shape.cache * rows * load.context, int(load.memory.batch_gib * GIB)),
         "logits, next tokens": _DRAWN_BYTES * shape.vocabulary * rows,
     }
     return Footprint(held, update, rollout)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from r3lbench.engines.engine import GIB
 from r3lbench.errors import BadCheckpoint
 from r3lbench.footprint import Load, Shape, footprint, shape_of
 from r3lbench.policies.finding import Source
@@ -23,7 +24,6 @@ CONTEXT = 4096
 """Tokens of a conversation, where the policy reads so many."""
 DEVICES = 8
 """Planned for beside one where there are no several."""
-GIB = 1 << 30
 
 
 def show_plan(config: RunConfig, source: Source, device: str, console: Console) -> None:

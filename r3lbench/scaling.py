@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from r3lbench.config import PolicyConfig
+from r3lbench.engines.engine import BATCH_GIB, KEPT_GIB
 from r3lbench.plugin import Plugin
 
 
@@ -32,5 +33,10 @@ class MemoryConfig(Plugin):
     """Of every layer keep the input only, and compute the layer a second time for its gradient."""
     logprob_chunk: int = Field(0, ge=0)
     """Trained tokens whose logits exist at once, computed a second time for their gradient; 0: all of a micro-batch."""
+    kept_gib: float = Field(KEPT_GIB, ge=0)
+    """Keys and values of conversations that wait for their next turn; the least recent ones are dropped beyond this,
+    and computed again when they go on."""
+    batch_gib: float = Field(BATCH_GIB, gt=0)
+    """Keys and values of conversations that are answered at once; fewer are where they are long."""
     shard: bool = False
     """With several processes: each holds a part of what learns (FSDP2), beside a whole policy to play with."""

@@ -206,6 +206,14 @@ def test_reduced_weights_have_copies_that_learn() -> None:
     assert plan.rollout["keys and values"] == 4 * 100 * 2 * 30 * 3 * 64 * 2
 
 
+def test_conversations_take_no_more_than_they_are_allowed() -> None:
+    shape, whole = shape_of(SMOLLM2, load()), 4 * 100 * 2 * 30 * 3 * 64 * 4
+    for allowed in (whole, whole - 1):
+        bound = load(kept_gib=0.5, batch_gib=allowed / 2**30)
+        plan = footprint(shape, bound)
+        assert (plan.held["conversations kept"], plan.rollout["keys and values"]) == (2**29, allowed)
+
+
 def test_a_plan_needs_no_weights_and_leaves_nothing(
     toy_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

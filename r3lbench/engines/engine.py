@@ -1,7 +1,8 @@
 """The contract between rollouts and whatever samples tokens.
 
 An engine sees token ids only. It answers waves: all requests that wait at one moment, in a fixed order, each with a
-seed of its own, so that what is sampled depends on the request and the weights and on nothing else it ran beside.
+seed of its own, so that what is sampled depends on the request and the weights and on nothing else it ran beside. Or it
+takes requests in as they come, beside those that it is answering.
 """
 
 from __future__ import annotations
@@ -9,8 +10,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+GIB = 1 << 30
+KEPT_GIB = 2.0
+"""Memory for keys and values of conversations that wait for their next turn."""
+BATCH_GIB = 8.0
+"""Memory for keys and values of conversations that are answered at once."""
 
 
 class Stop(StrEnum):
@@ -74,11 +81,15 @@ class Completion:
         logprobs: Log-probability of each token in nats, under the distribution it was drawn from; of greedy tokens
             under that of temperature 1.
         stop: Why it ended.
+        reused: Tokens of the context whose keys and values were at hand.
+        recomputed: Of the other tokens of the context, those whose keys and values had been dropped for want of room.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop: Stop
+    reused: int = field(default=0, compare=False)
+    recomputed: int = field(default=0, compare=False)
 
 
 @dataclass
@@ -89,27 +100,50 @@ class Work:
         generated: Tokens sampled.
         prefilled: Context tokens that went through the model.
         reused: Context tokens whose keys and values were at hand.
+        recomputed: Those of the prefilled tokens whose keys and values had been dropped for want of room; to a block.
         forwards: Forward passes.
+        steps: Times at which every reply of a running batch was given a token.
     """
 
     generated: int = 0
     prefilled: int = 0
     reused: int = 0
+    recomputed: int = 0
     forwards: int = 0
+    steps: int = 0
 
 
 class Engine(ABC):
-    """Samples replies in waves."""
+    """Samples replies, in waves or as requests come."""
 
     context_limit: int
     """Most tokens of context and reply together."""
 
     def __init__(self) -> None:
         self.work = Work()
+        self._admitted: list[Request] = []
 
     @abstractmethod
     def wave(self, requests: Sequence[Request]) -> list[Completion]:
         """Answer all requests, in their order."""
+
+    def admit(self, requests: Sequence[Request]) -> int:
+        """Take in the first of some requests, as many as there is room for beside those that are being answered.
+
+        Returns:
+            How many; at least one when nothing else is being answered.
+        """
+        self._admitted += requests
+        return len(requests)
+
+    def advance(self) -> list[tuple[Request, Completion]]:
+        """Go on with what was taken in, by a token each or more; returns what has been answered."""
+        answering, self._admitted = self._admitted, []
+        return list(zip(answering, self.wave(answering), strict=True))
+
+    def abandon(self) -> None:
+        """Give up what was taken in and has not been answered."""
+        self._admitted = []
 
     @abstractmethod
     def weights_changed(self) -> None:

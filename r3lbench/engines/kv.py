@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -40,21 +41,23 @@ class Kept:
 class BatchCache(Cache):  # type: ignore[misc]
     """Keys and values of a running batch, in the shape that Hugging Face decoders ask for.
 
-    Before each forward pass set ``rows`` (which rows of the batch run), ``positions`` ([rows, T] position of every
-    input token) and ``visible`` (how many positions the attention mask covers).
+    Before each forward pass set ``rows`` (which rows of the batch run), ``prefixes`` (what these begin with),
+    ``positions`` ([rows, T] position of every input token) and ``visible`` (how many positions the attention mask
+    covers).
 
     Args:
-        prefixes: Per row the kept context to begin with and how many of its tokens; None for nothing.
+        count: Rows.
         length: Positions per row.
     """
 
-    def __init__(self, prefixes: Sequence[tuple[Kept, int] | None], length: int) -> None:
+    def __init__(self, count: int, length: int) -> None:
         super().__init__(layers=[])
-        self._prefixes = list(prefixes)
-        self._length = length
+        self.count = count
+        self.length = length
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
-        self.rows = slice(0, len(prefixes))
+        self.rows = slice(0, count)
+        self.prefixes: Sequence[tuple[Kept, int] | None] = ()
         self.positions = torch.empty(0)
         self.visible = 0
 
@@ -63,19 +66,33 @@ class BatchCache(Cache):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor]:
         """Store the input tokens' keys and values ([rows, heads, T, size]) and return all visible ones."""
         if layer_idx >= len(self.keys):
-            self.keys.append(self._begin(key_states, layer_idx, 0))
-            self.values.append(self._begin(value_states, layer_idx, 1))
+            self.keys.append(self._buffer(key_states))
+            self.values.append(self._buffer(value_states))
         keys, values = self.keys[layer_idx][self.rows], self.values[layer_idx][self.rows]
+        for place, prefix in enumerate(self.prefixes):
+            if prefix is not None:
+                kept, count = prefix
+                for buffer, whole in zip((keys, values), kept.layers[layer_idx], strict=True):
+                    buffer[place, :, :count] = whole[:, :count]
         row = torch.arange(keys.shape[0], device=keys.device)[:, None]
         keys[row, :, self.positions] = key_states.transpose(1, 2)
         values[row, :, self.positions] = value_states.transpose(1, 2)
         return keys[:, :, : self.visible], values[:, :, : self.visible]
 
-    def select(self, index: Tensor) -> None:
-        """Keep only these rows, in this order; rows may repeat."""
-        self.keys = [tensor.index_select(0, index) for tensor in self.keys]
-        self.values = [tensor.index_select(0, index) for tensor in self.values]
-        self.rows = slice(0, len(index))
+    def move(self, sources: Sequence[int], targets: Sequence[int], end: int) -> None:
+        """Copy rows to where others stood, all at once; of each the first ``end`` positions."""
+        for tensor in (*self.keys, *self.values):
+            seen = tensor[:, :, :end]
+            seen.index_copy_(0, self._index(targets), seen.index_select(0, self._index(sources)))
+
+    def resize(self, count: int, length: int) -> None:
+        """Have so many rows and positions; of what was there, what fits in."""
+        rows, end = min(count, self.count), min(length, self.length)
+        self.count, self.length = count, length
+        for buffers in (self.keys, self.values):
+            for layer, before in enumerate(buffers):
+                buffers[layer] = self._buffer(before)
+                buffers[layer][:rows, :, :end] = before[:rows, :, :end]
 
     def keep(self, row: int, tokens: tuple[int, ...]) -> Kept:
         """Copy a row's first ``len(tokens)`` positions out of the batch."""
@@ -86,17 +103,20 @@ class BatchCache(Cache):  # type: ignore[misc]
         ]
         return Kept(tokens, layers)
 
+    @property
+    def bytes_per_position(self) -> int:
+        """Memory that a token takes, in all layers; 0 before the first forward pass."""
+        return sum(tensor[0, :, 0].nbytes for tensor in (*self.keys, *self.values))
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Positions are always given explicitly, so no length is ever derived from the cache."""
         return 0
 
-    def _begin(self, like: Tensor, layer: int, which: int) -> Tensor:
-        buffer = like.new_zeros(len(self._prefixes), like.shape[1], self._length, like.shape[3])
-        for row, prefix in enumerate(self._prefixes):
-            if prefix is not None:
-                kept, count = prefix
-                buffer[row, :, :count] = kept.layers[layer][which][:, :count]
-        return buffer
+    def _buffer(self, like: Tensor) -> Tensor:
+        return like.new_zeros(self.count, like.shape[1], self.length, like.shape[3])
+
+    def _index(self, rows: Sequence[int]) -> Tensor:
+        return torch.tensor(rows, device=self.keys[0].device)
 
 
 class ContextStore:
@@ -106,6 +126,10 @@ class ContextStore:
 
     Args:
         max_bytes: Least recently used contexts are dropped beyond this.
+
+    Attributes:
+        bytes: Held at present, at most ``max_bytes``.
+        evicted: Contexts dropped for want of room so far.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -114,6 +138,7 @@ class ContextStore:
         self.evicted = 0
         self._kept: OrderedDict[tuple[int, ...], Kept] = OrderedDict()
         self._holders: dict[int, dict[tuple[int, ...], None]] = {}
+        self._missed: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -138,6 +163,13 @@ class ContextStore:
         self._kept.move_to_end(found)
         return self._kept[found], shared
 
+    def missing(self, tokens: tuple[int, ...], found: int) -> int:
+        """How many more than the ``found`` first tokens would have been found had nothing been dropped; to a block."""
+        if not self._missed:
+            return 0
+        known = takewhile(lambda block: block in self._holders or block in self._missed, _block_hashes(tokens))
+        return max(0, _BLOCK * sum(1 for _ in known) - found)
+
     def put(self, kept: Kept, replaces: Kept | None = None) -> None:
         """Keep a context; ``replaces`` is one that it continues and that is no longer needed for itself."""
         if kept.tokens in self._kept:
@@ -148,14 +180,17 @@ class ContextStore:
         self.bytes += kept.bytes
         for block in _block_hashes(kept.tokens):
             self._holders.setdefault(block, {})[kept.tokens] = None
-        while self.bytes > self.max_bytes and len(self._kept) > 1:
+        while self.bytes > self.max_bytes:
+            oldest = next(iter(self._kept))
             self.evicted += 1
-            self._drop(next(iter(self._kept)))
+            self._missed.update(_block_hashes(oldest))
+            self._drop(oldest)
 
     def clear(self) -> None:
         """Drop everything."""
         self._kept.clear()
         self._holders.clear()
+        self._missed.clear()
         self.bytes = 0
 
     def _drop(self, tokens: tuple[int, ...]) -> None:

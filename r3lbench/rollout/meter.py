@@ -17,12 +17,14 @@ COUNTS = (
     "generated_tokens",
     "prefilled_tokens",
     "reused_tokens",
+    "recomputed_tokens",
     "trained_tokens",
     "lost_workers",
 )
 """Environment steps; steps replayed to restore a state; tokens sampled; context tokens computed; context tokens whose
-keys and values were at hand; tokens that went through the model in training; environment workers that had to be
-replaced (counted only where it happened)."""
+keys and values were at hand; those of the computed ones that had been computed before and dropped for want of room, to
+a block of 16 (counted only where it happened); tokens that went through the model in training; environment workers that
+had to be replaced (likewise)."""
 
 
 @dataclass

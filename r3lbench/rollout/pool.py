@@ -14,7 +14,7 @@ import time
 import weakref
 from bisect import insort
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -164,10 +164,6 @@ class EnvPool:
         for place, deed in enumerate(deeds):
             lanes.setdefault(deed.lane, []).append(place)
         outcomes: list[Any] = [None] * len(deeds)
-
-        if self._threads is None:
-            count = len(self.workers) or self._most_workers or THREADS
-            self._threads = ThreadPoolExecutor(count, thread_name_prefix="r3lbench-environments")
         with side_by_side() as tell:
 
             def run(places: list[int]) -> None:
@@ -179,9 +175,13 @@ class EnvPool:
                         outcomes[place] = error
                     tell(deeds[place].phase, time.perf_counter() - began)
 
-            for running in [self._threads.submit(run, places) for places in lanes.values()]:
+            for running in [self._helpers.submit(run, places) for places in lanes.values()]:
                 running.result()
         return outcomes
+
+    def begin(self, deed: Deed) -> Future[Any]:
+        """Have one done in a thread."""
+        return self._helpers.submit(deed.do)
 
     def close(self) -> None:
         """Close all idle instances, and end threads and worker processes."""
@@ -197,6 +197,13 @@ class EnvPool:
         self._facts, self._made = None, 0
 
     # Inside
+
+    @property
+    def _helpers(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            count = len(self.workers) or self._most_workers or THREADS
+            self._threads = ThreadPoolExecutor(count, thread_name_prefix="r3lbench-environments")
+        return self._threads
 
     def _take(self, snapshot: Snapshot | None) -> TextEnv:
         env = self._owner(snapshot)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -43,6 +44,9 @@ class Crew(Protocol):
     def carry_out(self, deeds: Sequence[Deed]) -> list[Any]:
         """Do all, side by side, and wait for all; in the place of a result, the error that was raised."""
 
+    def begin(self, deed: Deed) -> Future[Any]:
+        """Have it done in a thread; no other one of its lane is begun meanwhile."""
+
     def lend(self, wishes: Sequence[Snapshot | None]) -> list[TextEnv | None]:
         """An instance for each, as far as there are any; a wish is the snapshot that will be restored."""
 
@@ -51,7 +55,7 @@ class Crew(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Waiting(Generic[T]):
+class Waiting(Generic[T]):
     """Somebody who waits for ``future``, with what is asked for and of whom."""
 
     key: str
@@ -72,21 +76,21 @@ class Waves:
         self.engine = engine
         self.meter = Meter() if meter is None else meter
         self._live = 1
-        self._requests: list[_Waiting[Completion]] = []
-        self._deeds: list[_Waiting[Any]] = []
-        self._wishes: list[_Waiting[TextEnv]] = []
+        self._requests: list[Waiting[Completion]] = []
+        self._deeds: list[Waiting[Any]] = []
+        self._wishes: list[Waiting[TextEnv]] = []
 
     async def generate(self, request: Request) -> Completion:
         """Wait for the wave that answers ``request``."""
-        return await self._wait(self._requests, _Waiting(request.key, request, _future()))
+        return await self._wait(self._requests, Waiting(request.key, request, _future()))
 
     async def carry_out(self, crew: Crew, key: str, deed: Deed) -> Any:
         """Wait until ``crew`` has done ``deed``; raises what it raised."""
-        return await self._wait(self._deeds, _Waiting(key, deed, _future(), crew))
+        return await self._wait(self._deeds, Waiting(key, deed, _future(), crew))
 
     async def borrow(self, crew: Crew, key: str, snapshot: Snapshot | None) -> TextEnv:
         """Wait for one of ``crew``'s instances, which is to be given back; ``snapshot`` is what will be restored."""
-        wish: _Waiting[TextEnv] = _Waiting(key, snapshot, _future(), crew)
+        wish: Waiting[TextEnv] = Waiting(key, snapshot, _future(), crew)
         try:
             return await self._wait(self._wishes, wish)
         except asyncio.CancelledError:
@@ -111,7 +115,7 @@ class Waves:
                     other.cancel()
             if remaining:
                 self._live -= 1
-                self._fire_if_quiet()
+                self._stir()
 
         for task in tasks:
             task.add_done_callback(ended)
@@ -126,27 +130,31 @@ class Waves:
     def _waiting(self) -> int:
         return len(self._requests) + len(self._deeds) + len(self._wishes)
 
-    async def _wait(self, line: list[_Waiting[T]], waiting: _Waiting[T]) -> T:
+    async def _wait(self, line: list[Waiting[T]], waiting: Waiting[T]) -> T:
         line.append(waiting)
-        self._fire_if_quiet()
+        self._stir()
         return await waiting.future
 
-    def _fire_if_quiet(self) -> None:
+    def _stir(self) -> None:
+        """Somebody waits, or has ended: fire if it is time."""
         if 0 < self._waiting >= self._live:
             # Callbacks of this turn of the loop run first: a task that has just ended may free its parent.
             asyncio.get_running_loop().call_soon(self._fire)
 
     def _fire(self) -> None:
-        # Who was given up while it waited has cancelled its future.
-        self._requests = [waiting for waiting in self._requests if not waiting.future.done()]
-        self._deeds = [waiting for waiting in self._deeds if not waiting.future.done()]
-        self._wishes = [waiting for waiting in self._wishes if not waiting.future.done()]
+        self._leave_out_given_up()
         if not 0 < self._waiting >= self._live:
             return
         if self._deeds:
             self._do_deeds()
         elif not self._lend():
             self._ask_engine()
+
+    def _leave_out_given_up(self) -> None:
+        # Who was given up while it waited has cancelled its future.
+        self._requests = [waiting for waiting in self._requests if not waiting.future.done()]
+        self._deeds = [waiting for waiting in self._deeds if not waiting.future.done()]
+        self._wishes = [waiting for waiting in self._wishes if not waiting.future.done()]
 
     def _do_deeds(self) -> None:
         """All outstanding deeds of one crew."""
@@ -184,12 +192,12 @@ class Waves:
                     wish.future.set_result(env)
         if any(env is not None for env in lent):
             return True
-        if self._requests:
+        if len(self._wishes) < self._live:
             return False
         self._refuse(wave, RuntimeError("every instance is lent to somebody who waits for another one"))
         return True
 
-    def _refuse(self, wishes: Sequence[_Waiting[TextEnv]], error: Exception) -> None:
+    def _refuse(self, wishes: Sequence[Waiting[TextEnv]], error: Exception) -> None:
         self._wishes = [wish for wish in self._wishes if wish not in wishes]
         for wish in wishes:
             if not wish.future.done():
@@ -217,10 +225,16 @@ class Waves:
             generated_tokens=after.generated - before.generated,
             prefilled_tokens=after.prefilled - before.prefilled,
             reused_tokens=after.reused - before.reused,
+            **recomputed(after.recomputed - before.recomputed),
         )
         for waiting, completion in zip(wave, completions, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result(completion)
+
+
+def recomputed(tokens: int) -> dict[str, int]:
+    """What a meter is told of tokens that were read again; nothing where there were none."""
+    return {"recomputed_tokens": tokens} if tokens else {}
 
 
 def _future() -> asyncio.Future[Any]:

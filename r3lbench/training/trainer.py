@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from r3lbench.agent import Agent
 from r3lbench.baseline import Baseline
 from r3lbench.config import BudgetConfig, EvaluationConfig, PoolConfig, ReflectionConfig, SamplingConfig
-from r3lbench.engines.engine import Sampling
+from r3lbench.engines.engine import GIB, Sampling
 from r3lbench.engines.transformers import TransformersEngine
 from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig, R3LBenchError
@@ -37,8 +37,6 @@ from r3lbench.training.report import facts_of, report_on
 
 MOST_DRAWS = 10
 """A method may turn groups down; after this many times the wanted number the update goes on with what it has."""
-
-
 Told = tuple[int, dict[str, Any], dict[str, Any]]
 """A group as other processes are told of it: its place, the facts for the report, what is recorded."""
 
@@ -133,7 +131,12 @@ class Trainer:
             self.test_panel = env.panel(env.resolve(f"{split}/0").split)
         limit = self.settings.evaluation.tasks
         self.test_tasks = list(self.test_panel)[:limit]
-        self.engine = TransformersEngine(self.policy.model, context_limit=self.policy.context_limit)
+        self.engine = TransformersEngine(
+            self.policy.model,
+            context_limit=self.policy.context_limit,
+            cache_bytes=int(self.memory.kept_gib * GIB),
+            batch_bytes=int(self.memory.batch_gib * GIB),
+        )
         self.learner = Learner(
             self.policy.model, self.optimiser, self.method.loss, memory=self.memory, ranks=self.ranks
         )

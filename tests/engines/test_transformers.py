@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, BertConfig, BloomConfig, GPTNeoConfig, MambaConfig, RwkvConfig
 
 from r3lbench.engines.engine import Completion, Request, Sampling, Stop
+from r3lbench.engines.kv import BatchCache
 from r3lbench.engines.transformers import TransformersEngine
 from r3lbench.errors import R3LBenchError
 from tests.random_models import CONFIGS, SHAPE, VOCABULARY, full_pass, random_model
@@ -84,6 +85,26 @@ def test_a_retry_reuses_the_prefix_that_it_shares_with_its_base() -> None:
         before = engine.work.prefilled, engine.work.reused
         engine.wave([ask(prompts[pivot], 8)])
         assert (engine.work.prefilled - before[0], engine.work.reused - before[1]) == (1, len(prompts[pivot]) - 1)
+
+
+@pytest.mark.parametrize(("said", "anew"), [(4, 6130), (10, 6400)])
+def test_ten_turns_of_a_hundred_tokens_are_read_once(said: int, anew: int) -> None:
+    # 100 tokens of system prompt; each turn 90 of observation, and what is said. Anew: 10 * 100 + 55 * 90 + 45 * said.
+    model = random_model(dtype=torch.float32)
+    read = {}
+    for room in (1 << 30, 0):
+        engine = TransformersEngine(model, context_limit=2048, cache_bytes=room)
+        context = words(100, 0)
+        for turn in range(10):
+            context = (*context, *words(90, turn))
+            context = (*context, *engine.wave([ask(context, turn, max_tokens=said)])[0].token_ids)
+        read[room] = engine.work
+    assert [work.prefilled for work in read.values()] == [190 + 9 * (1 + 90), anew]
+    # All but the observation and the one token that was never read had been there, of which whole blocks are counted.
+    dropped = [16 * ((9 + 90 * turn + said * (turn - 1)) // 16) for turn in range(2, 11)]
+    assert [work.recomputed for work in read.values()] == [0, sum(dropped)]
+    through = [work.prefilled + work.generated for work in read.values()]
+    assert through[1] >= 4 * through[0]
 
 
 def test_identical_prompts_of_a_wave_run_once() -> None:
@@ -339,7 +360,125 @@ def test_eviction_changes_nothing_but_work() -> None:
         assert mine.logprobs == pytest.approx(theirs.logprobs, abs=1e-9)
     assert tight.store.evicted > 0 == roomy.store.evicted
     assert tight.store.bytes <= 200_000
-    assert tight.work.prefilled > roomy.work.prefilled
+    again = tight.work.prefilled - roomy.work.prefilled
+    assert again - 15 * len(replies) <= tight.work.recomputed <= again
+    assert tight.work.recomputed > 0 == roomy.work.recomputed
+
+
+# Room for what runs
+
+
+def test_a_batch_has_as_many_rows_as_there_is_memory_for() -> None:
+    model = random_model()
+    # Two layers, keys and values of four heads of eight numbers; 20 tokens are read, 5 said, and one is for padding.
+    row = 2 * 2 * 4 * 8 * 8 * (20 + 5 + 1)
+    requests = [ask(words(20, i), i) for i in range(6)]
+    expected = engine_of(model).wave(requests)
+    for room, batches in ((6 * row, 1), (2 * row, 3), (2 * row - 1, 6), (1, 6)):
+        engine = engine_of(model, batch_bytes=room)
+        assert [reply.token_ids for reply in engine.wave(requests)] == [reply.token_ids for reply in expected]
+        assert (engine.work.steps, engine.work.forwards) == (5 * batches, 5 * batches)
+
+
+def test_a_long_context_has_company_as_far_as_it_fits() -> None:
+    requests = [ask(words(20, i), i) for i in range(4)] + [ask(words(60, 4), 4)]
+    engine = engine_of(random_model(), batch_bytes=1024 * 4 * 26)
+    engine.wave(requests)
+    assert engine.work.steps == 2 * 5
+
+
+# As requests come
+
+
+def uneven(count: int) -> list[Request]:
+    """Some of them with a prompt in common; lengths of contexts and replies vary."""
+    return [
+        ask(words(10 + 7 * (i % 5), i % 5), i, max_tokens=1 + (5 * i) % 11, stop_ids=(END,), temperature=0.5 * (i % 4))
+        for i in range(count)
+    ]
+
+
+def as_they_come(engine: TransformersEngine, requests: list[Request], at_once: int = 100) -> dict[str, Completion]:
+    """Every step some more requests come, as far as there is room for them."""
+    replies: dict[str, Completion] = {}
+    waiting = list(requests)
+    while len(replies) < len(requests):
+        waiting = waiting[engine.admit(waiting[:at_once]) :]
+        replies |= {request.key: reply for request, reply in engine.advance()}
+    assert engine.advance() == []
+    return replies
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+@pytest.mark.parametrize("options", [{}, {"max_rows": 4}, {"batch_bytes": 1024 * 128}])
+def test_whoever_joins_a_running_batch_is_told_the_same_as_in_a_wave(
+    model: Any, options: dict[str, int], at_once: int
+) -> None:
+    requests = uneven(24)
+    waves, engine = engine_of(model, **options), engine_of(model, **options)
+    replies = as_they_come(engine, requests, at_once)
+    for request, expected in zip(requests, waves.wave(requests), strict=True):
+        reply = replies[request.key]
+        assert (reply.token_ids, reply.stop) == (expected.token_ids, expected.stop)
+        assert reply.logprobs == pytest.approx(expected.logprobs, abs=1e-9)
+        assert gap_to_full_pass(model, request, reply) < 1e-9 or request.sampling.temperature not in (0, 1)
+    work = engine.work
+    assert work.generated == sum(len(reply.token_ids) for reply in replies.values()) == waves.work.generated
+    assert work.reused == sum(reply.reused for reply in replies.values())
+    assert work.prefilled + work.reused == sum(len(request.token_ids) for request in requests)
+
+
+def test_a_running_batch_stays_full_where_waves_run_empty() -> None:
+    requests = uneven(24)
+    waves, engine = engine_of(random_model(), max_rows=4), engine_of(random_model(), max_rows=4)
+    waves.wave(requests)
+    as_they_come(engine, requests)
+    assert engine.work.generated == waves.work.generated
+    assert 1.3 * engine.work.steps < waves.work.steps
+    # Nobody waits for a place while one is free, but for those at the end.
+    assert engine.work.steps <= engine.work.generated / 4 + 11
+
+
+def test_a_running_batch_keeps_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    room, held = 1024 * 300, []
+    buffer = BatchCache._buffer
+
+    def note(cache: BatchCache, like: torch.Tensor) -> torch.Tensor:
+        held.append(1024 * cache.count * cache.length)
+        return buffer(cache, like)
+
+    engine = engine_of(random_model(), batch_bytes=room)
+    monkeypatch.setattr(BatchCache, "_buffer", note)
+    requests = [ask(words(length, i), i) for i, length in enumerate((10, 20, 90, 10, 200, 10, 290, 10, 10))]
+    replies = as_they_come(engine, requests)
+    assert len(replies) == len(requests)
+    assert 1024 * 296 <= max(held) <= room
+
+
+def test_turns_that_come_back_to_a_running_batch_cost_what_is_new() -> None:
+    engine = engine_of(random_model())
+    engine.admit([ask(words(20, 1), 1, max_tokens=30)])
+    context, costs = words(20, 0), []
+    for turn in range(3):
+        before = engine.work.prefilled
+        assert engine.admit([ask(context, 100 + turn, max_tokens=4)]) == 1
+        costs.append(engine.work.prefilled - before)
+        ended = [engine.advance() for _ in range(4)]
+        assert ended[:3] == [[], [], []]
+        (((_, reply),),) = ended[3:]
+        context = (*context, *reply.token_ids, *words(7, turn))
+    assert costs == [20, 1 + 7, 1 + 7]
+
+
+def test_what_is_given_up_runs_no_more() -> None:
+    engine = engine_of(random_model())
+    engine.admit(uneven(3))
+    engine.abandon()
+    before = engine.work.forwards
+    assert engine.advance() == [] and engine.work.forwards == before
+    engine.admit(uneven(3))
+    engine.weights_changed()
+    assert engine.advance() == []
 
 
 def test_changed_weights_drop_every_kept_context() -> None:
