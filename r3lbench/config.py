@@ -49,6 +49,14 @@ class SamplingConfig(Plugin):
     """Keep the k likeliest tokens; 0 keeps all."""
 
 
+class RolloutConfig(Plugin):
+    """How episodes that are played side by side share the model."""
+
+    schedule: Literal["waves", "continuous"] = "waves"
+    """waves: it is asked when all wait for it, and the same command gives the same bytes; continuous: requests join the
+    running batch as they come, which keeps it full, but who runs beside whom, and with it rounding, depends on time."""
+
+
 class ReflectionConfig(Plugin):
     """How reflections are worded."""
 

@@ -166,6 +166,8 @@ class ManifestFile(_Strict):
     panels: dict[str, dict[str, Any]]
     policy: dict[str, str | int]
     sees: dict[str, tuple[str, ...]]
+    reproducible: Literal[False] | None = None
+    """None where the same command gives the same bytes."""
     elsewhere: dict[str, Any] | None = None
     """Of a model that is not at hand."""
 

@@ -24,6 +24,7 @@ from r3lbench.config import (
     EvaluationConfig,
     PoolConfig,
     ReflectionConfig,
+    RolloutConfig,
     SamplingConfig,
     Strict,
 )
@@ -64,6 +65,7 @@ class RunConfig(Strict):
     budget: BudgetConfig = BudgetConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     sampling: SamplingConfig = SamplingConfig()
+    rollout: RolloutConfig = RolloutConfig()
     reflection: ReflectionConfig = ReflectionConfig()
     optimiser: Optimiser = Optimiser()
     memory: MemoryConfig = MemoryConfig()
@@ -177,6 +179,7 @@ def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any, r
             tasks_per_update=config.tasks_per_update,
             checkpoint_every=config.checkpoint_every,
             sampling=config.sampling,
+            schedule=config.rollout.schedule,
             reflection=config.reflection,
             budget=config.budget,
             evaluation=config.evaluation,
@@ -255,6 +258,9 @@ def _carry_out(config: RunConfig, phases: Phases) -> dict[str, Any]:
     if trainer.learner.unshared is not None:
         manifest["policy"]["unshared"] = trainer.learner.unshared
         console.print(Text(f"prefixes pass through the model anew for every row: {trainer.learner.unshared}"))
+    if config.rollout.schedule == "continuous":
+        manifest["reproducible"] = False
+        console.print(Text("--rollout.schedule continuous: the same command may not give the same numbers again"))
     with closing(trainer.envs), locked(path) if ranks.leads else nullcontext():
         if config.resume is None and ranks.leads:
             RunFolder.create(path, manifest)

@@ -17,7 +17,7 @@ from r3lbench.scaling import TrainedPolicyConfig
 
 _ELSEWHERE = ("method", "env", "agent", "policy", "budget", "evaluation", "seed")
 """Settings that set rows or groups apart by themselves."""
-_WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume", "pool", "memory")
+_WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume", "pool", "memory", "rollout")
 """Settings without effect on what is learned."""
 
 

@@ -22,6 +22,7 @@ from r3lbench.policies.loading import Policy
 from r3lbench.recording import RunFolder, group_json
 from r3lbench.reflection import Reflector
 from r3lbench.registry import REFLECTORS
+from r3lbench.rollout.continuous import Continuous
 from r3lbench.rollout.evaluation import Score, evaluate, summary
 from r3lbench.rollout.group import Group, Rollout
 from r3lbench.rollout.meter import EVALUATION, Meter
@@ -37,6 +38,7 @@ from r3lbench.training.report import facts_of, report_on
 
 MOST_DRAWS = 10
 """A method may turn groups down; after this many times the wanted number the update goes on with what it has."""
+_SCHEDULES = {"waves": Waves, "continuous": Continuous}
 Told = tuple[int, dict[str, Any], dict[str, Any]]
 """A group as other processes are told of it: its place, the facts for the report, what is recorded."""
 
@@ -63,6 +65,7 @@ class Settings:
         tasks_per_update: Groups per update.
         checkpoint_every: Updates between checkpoints; one is also written before the first and after the last.
         sampling: How actions are drawn while exploring.
+        schedule: How episodes share the model; see ``RolloutConfig``.
         reflection: How reflections are worded.
         budget: When to stop.
         evaluation: How to measure.
@@ -73,6 +76,7 @@ class Settings:
     tasks_per_update: int
     checkpoint_every: int
     sampling: SamplingConfig
+    schedule: str
     reflection: ReflectionConfig
     budget: BudgetConfig
     evaluation: EvaluationConfig
@@ -275,7 +279,7 @@ class Trainer:
         return Rollout(
             agent=self.agent,
             envs=self.envs,
-            waves=Waves(self.engine, self.meter),
+            waves=_SCHEDULES[self.settings.schedule](self.engine, self.meter),
             template=self.policy.template,
             seed=self.settings.seed,
             sampling=sampling,
