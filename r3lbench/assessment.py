@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from r3lbench.stats import LEVEL, UNIT, estimate
+from r3lbench.stats import CHANGE, LEVEL, UNIT, estimate
 from r3lbench.traces import RecordedGroup
 from r3lbench.valuing import Values
 
@@ -237,7 +237,10 @@ def assess(groups: Iterable[Judged]) -> Assessment:
         },
         chance={name: math.fsum(of[name] for of in drawn) / len(drawn) if drawn else None for name in PIVOT_MEASURES},
         lift={
-            name: _mean((task, of[name] - by[name]) for (task, of), by in zip(named, drawn, strict=True))
+            name: _mean(
+                ((task, of[name] - by[name]) for (task, of), by in zip(named, drawn, strict=True)),
+                CHANGE if name in SHARES else None,
+            )
             for name in PIVOT_MEASURES
         },
         credit=_credit_measures(groups),
@@ -270,8 +273,8 @@ def _credit_measures(groups: Sequence[Judged]) -> dict[str, Measure]:
         ]
     return {
         "pooled": _correlation(pooled),
-        "in_groups": _mean(in_groups, (-1.0, 1.0)),
-        "in_attempts": _mean(in_attempts, (-1.0, 1.0)),
+        "in_groups": _mean(in_groups, CHANGE),
+        "in_attempts": _mean(in_attempts, CHANGE),
         "sign": _mean(signs, UNIT),
         "decisive": _mean(decisive, UNIT),
         "innocent": _mean(innocent, UNIT),

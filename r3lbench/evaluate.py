@@ -9,6 +9,7 @@ test-time self-improvement, which are measured and recorded apart from them.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -39,7 +40,7 @@ from r3lbench.rollout.meter import EVALUATION, Meter
 from r3lbench.rollout.pool import EnvPool
 from r3lbench.rollout.waves import Waves
 from r3lbench.rollout.workers import EnvSource
-from r3lbench.stats import UNIT, Estimate, difference, estimate
+from r3lbench.stats import CHANGE, UNIT, Estimate, difference, estimate
 from r3lbench.tasks import Task
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def estimates(scores: Sequence[Score], tasks: int) -> dict[str, Estimate]:
         "success": estimate(_by_task([score.success for score in scores], tasks), bounds=UNIT),
         "score": estimate(_by_task([score.score for score in scores], tasks), bounds=UNIT),
         "return": estimate(_by_task([score.ret for score in scores], tasks)),
-        "steps": estimate(steps),
+        "steps": estimate(steps).between((0, math.inf)),
         # An episode without a step has no invalid one; any positive denominator will do.
         "invalid": estimate(
             _by_task([score.invalid for score in scores], tasks), per=np.maximum(steps, 1e-9), bounds=UNIT
@@ -224,7 +225,7 @@ def measures(of: Round, first: Round, tasks: int) -> dict[str, Estimate]:
 
     def change(measure: str) -> Estimate:
         ours, theirs = ([getattr(score, measure) for score in scores] for scores in (now, then))
-        return difference(_by_task(ours, tasks), _by_task(theirs, tasks))
+        return difference(_by_task(ours, tasks), _by_task(theirs, tasks)).between(CHANGE)
 
     return {
         **estimates(now, tasks),

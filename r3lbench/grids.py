@@ -146,11 +146,14 @@ def resolution(group: Group, measure: str) -> str | None:
     found = group.sensitivity.get(measure)
     if found is None:
         return None
-    least = f"{100 * found.difference:.1f} points" if measure == "success" else f"{found.difference:.3f}"
+    least = f"no true difference in {measure} to {group.reference}"
+    if found.difference is not None:
+        spelled = f"{100 * found.difference:.1f} points" if measure == "success" else f"{found.difference:.3f}"
+        least = f"a true difference in {measure} to {group.reference} of {spelled}"
     others = f"{found.comparisons} comparison{'s' if found.comparisons > 1 else ''}"
     return (
-        f"With {found.seeds} seeds, {found.tasks} tasks and {others} a true difference in {measure} to "
-        f"{group.reference} of {least} is found with a probability of {100 * POWER:.0f} %."
+        f"With {found.seeds} seeds, {found.tasks} tasks and {others} {least} is found with a probability of "
+        f"{100 * POWER:.0f} %."
     )
 
 

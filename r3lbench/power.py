@@ -46,13 +46,14 @@ class Sensitivity:
     """What a panel can tell apart.
 
     Attributes:
-        difference: The smallest true difference that is found with the probability ``POWER``.
+        difference: The smallest true difference that is found with the probability ``POWER``; None where not even the
+            greatest possible one is.
         seeds: Number of seeds of each method.
         tasks: Number of tasks.
         comparisons: Number of methods compared with the reference.
     """
 
-    difference: float
+    difference: float | None
     seeds: int
     tasks: int
     comparisons: int
@@ -113,11 +114,12 @@ def minimal_detectable_difference(
     return high
 
 
-def sensitivity(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Sensitivity | None:
+def sensitivity(pairs: Sequence[tuple[ArrayLike, ArrayLike]], *, most: float = math.inf) -> Sensitivity | None:
     """What comparisons like these can tell apart; None where they show no variance, or each has one seed or task.
 
     Args:
         pairs: As in ``stats.comparisons``; those with a single seed do not count, of the others the fewest seeds do.
+        most: The greatest possible difference.
     """
     differences = [np.subtract(*map(np.asarray, pair)) for pair in pairs]
     repeated = [table for table in differences if min(table.shape) > 1]
@@ -125,7 +127,7 @@ def sensitivity(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Sensitivity | N
         return None
     seeds, tasks = min(len(table) for table in repeated), repeated[0].shape[1]
     found = minimal_detectable_difference(components(repeated), seeds, tasks, comparisons=len(repeated))
-    return Sensitivity(found, seeds, tasks, len(repeated)) if found else None
+    return Sensitivity(found if found <= most else None, seeds, tasks, len(repeated)) if found else None
 
 
 def seeds_needed(

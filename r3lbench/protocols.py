@@ -21,7 +21,7 @@ from r3lbench.crossed import Array
 from r3lbench.results import MEASURES, TRAINED, Record
 from r3lbench.rollout.meter import EVALUATION
 from r3lbench.settings import as_key, in_words, player
-from r3lbench.stats import UNIT, Estimate, difference, estimate
+from r3lbench.stats import CHANGE, UNIT, Estimate, difference, estimate
 from r3lbench.verdict import Verdict
 
 SPENT = ("generated_tokens", "env_steps")
@@ -169,7 +169,7 @@ def _trial(uses: Sequence[_Use], mode: str) -> Trial:
         protocol=first.protocol,
         runs=tuple(use.run for use in uses),
         values={measure: estimate(table, bounds=UNIT) for measure, table in tables.items()},
-        gain={measure: difference(table, attempts[measure]) for measure, table in tables.items()},
+        gain={measure: difference(table, attempts[measure]).between(CHANGE) for measure, table in tables.items()},
         spent={
             name: math.fsum(use.spent[name] for use in uses) / len(uses)
             for name in SPENT

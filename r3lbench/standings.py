@@ -22,7 +22,17 @@ from r3lbench.registry import AGENTS, ENVIRONMENTS
 from r3lbench.results import LEARNING, MEASURES, TRAINED, WARM_START, PanelInfo, PolicyInfo, Record
 from r3lbench.rollout.meter import EVALUATION
 from r3lbench.settings import as_key, called, in_words, limits, non_default, others, player
-from r3lbench.stats import UNIT, Comparison, Estimate, area_under_curve, comparisons, difference, estimate, iqm
+from r3lbench.stats import (
+    CHANGE,
+    UNIT,
+    Comparison,
+    Estimate,
+    area_under_curve,
+    comparisons,
+    difference,
+    estimate,
+    iqm,
+)
 from r3lbench.verdict import Verdict
 
 COSTS = ("env_steps", "generated_tokens", "trained_tokens", "seconds")
@@ -313,8 +323,8 @@ def _against(
         tables = {key: table_of(list(by_seed.values()), TRAINED, mode, measure) for key, by_seed in seeds.items()}
         of_reference = tables.pop(reference)
         for key, comparison in zip(both, comparisons(pairs, of_reference, list(tables.values())), strict=True):
-            against[key][measure] = comparison
-        found[measure] = sensitivity(pairs)
+            against[key][measure] = comparison.between(CHANGE)
+        found[measure] = sensitivity(pairs, most=CHANGE[1])
     return against, found
 
 
@@ -400,10 +410,8 @@ def _estimates(runs: Sequence[Record], when: str, mode: str) -> dict[str, Estima
 
 
 def _changes(runs: Sequence[Record], mode: str) -> dict[str, Estimate]:
-    return {
-        measure: difference(table_of(runs, TRAINED, mode, measure), table_of(runs, WARM_START, mode, measure))
-        for measure in MEASURES
-    }
+    tables = {measure: [table_of(runs, when, mode, measure) for when in (TRAINED, WARM_START)] for measure in MEASURES}
+    return {measure: difference(*pair).between(CHANGE) for measure, pair in tables.items()}
 
 
 def _areas(runs: Sequence[Record], mode: str) -> dict[str, Estimate] | None:

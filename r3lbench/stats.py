@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,8 @@ from r3lbench.crossed import Array, interval, satterthwaite, spread, together, t
 LEVEL = 0.95
 UNIT = (0.0, 1.0)
 """Bounds of shares, scores and probabilities."""
+CHANGE = (-1.0, 1.0)
+"""Bounds of differences between these."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Estimate:
     def separable(self) -> bool:
         """Whether the interval of a difference leaves out 0."""
         return self.low > 0 or self.high < 0
+
+    def between(self, bounds: tuple[float, float]) -> Self:
+        """The same, its interval cut off at the least and the greatest value that there can be."""
+        return replace(self, low=max(self.low, bounds[0]), high=min(self.high, bounds[1]))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from r3lbench.crossed import Array
 from r3lbench.results import TRAINED, WARM_START, Record
 from r3lbench.settings import as_key, called, in_words
 from r3lbench.standings import Group, Kind, Row, table_of
-from r3lbench.stats import Comparison, Estimate, comparisons_of_means, mean_of_means, normalised
+from r3lbench.stats import UNIT, Comparison, Estimate, comparisons_of_means, mean_of_means, normalised
 from r3lbench.verdict import Verdict
 
 
@@ -140,7 +142,7 @@ def _suite(policy: str, groups: Sequence[Group], measure: str) -> Suite | None:
     starts = [row for env in envs for row in chosen[env][0].rows if row.kind is Kind.WARM_START]
     if len(starts) == len(envs) and (seeds := _seeds(starts)):
         tables = _tables(starts, seeds, (WARM_START, groups[0].mode), measure, scales)
-        standings.append(_standing(starts, ("warm start", {}), seeds, tables, None))
+        standings.append(_standing(starts, ("warm start", {}), seeds, tables, _possible(scales), None))
     return Suite(
         policy=policy,
         groups=tuple(chosen[env][0] for env in envs),
@@ -203,6 +205,8 @@ def _standings(
     def tables(method: _Method, of: Sequence[int]) -> list[Array]:
         return _tables(rows[method], of, (TRAINED, like.mode), measure, scales)
 
+    possible = _possible(scales)
+    most = possible[1] - possible[0]
     known = {method: tables(method, of) for method, of in sorted(seeds.items()) if of}
     against: dict[_Method, Comparison] = {}
     rival = min((method for method in known if method[0] == like.reference), key=lambda of: len(of[1]), default=None)
@@ -211,9 +215,11 @@ def _standings(
         both = {method: shared for method, shared in both.items() if shared}
         pairs = [(tables(method, shared), tables(rival, shared)) for method, shared in both.items()]
         others = [of for method, of in known.items() if method != rival]
-        against = dict(zip(both, comparisons_of_means(pairs, known[rival], others), strict=True))
+        found = comparisons_of_means(pairs, known[rival], others)
+        against = {method: of.between((-most, most)) for method, of in zip(both, found, strict=True)}
+    names = {method: called(rows[method][0].runs[0].method or {}) for method in known}
     return [
-        _standing(rows[method], called(rows[method][0].runs[0].method or {}), seeds[method], of, against.get(method))
+        _standing(rows[method], names[method], seeds[method], of, possible, against.get(method))
         for method, of in known.items()
     ]
 
@@ -223,6 +229,7 @@ def _standing(
     name: tuple[str, dict[str, Any]],
     seeds: Sequence[int],
     tables: Sequence[Array],
+    possible: tuple[float, float],
     against: Comparison | None,
 ) -> Standing:
     return Standing(
@@ -230,10 +237,16 @@ def _standing(
         name=name[0],
         switches=name[1],
         seeds=tuple(seeds),
-        value=mean_of_means(tables),
+        value=mean_of_means(tables).between(possible),
         by_environment=tuple(float(table.mean()) for table in tables),
         against=against,
     )
+
+
+def _possible(scales: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The least and the greatest mean over environments that there can be: below the floors, above the ceilings."""
+    low, high = np.mean([normalised(UNIT, *scale) for scale in scales], axis=0)
+    return float(low), float(high)
 
 
 def _seeds(rows: Sequence[Row]) -> list[int]:

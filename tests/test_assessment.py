@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r3lbench.assessment import Assessment, Judged, assess, judge, spearman
+from r3lbench.assessment import Assessment, Judged, Pivot, assess, judge, spearman
 from r3lbench.baselines.r3l import R3L
 from r3lbench.recording import group_json
 from r3lbench.registry import BASELINES
@@ -118,6 +119,17 @@ def test_the_credit_of_any_method_is_the_weight_of_its_terms(name: str) -> None:
     ]
     assert math.fsum(judged.credit) == pytest.approx(math.fsum(given), abs=1e-9)
     assert len(told.terms) == len(terms) and judged.credit[0] == 0.0
+
+
+def test_the_lift_of_a_share_stays_in_its_range() -> None:
+    # One step that is decisive, and one that is not: lifts of 1/2 and -1/2 in two tasks, where t is 12.7.
+    judged = judged_with([1.0, 0.0], [-1.0, 0.0])
+    first, second = (Pivot(step, 0, (True, False)) for step in (0, 1))
+    found = assess([replace(judged, pivots=(first,)), replace(judged, pivots=(second,), task="train/1")]).lift
+    for name in ("exact", "within_one", "in_time"):
+        low, value, high = found[name].low, found[name].value, found[name].high
+        assert low is not None and value is not None and high is not None and -1 <= low <= value <= high <= 1
+    assert found["exact"].low is not None and -1 < found["exact"].low < -0.9
 
 
 def test_of_equal_losses_the_earliest_is_decisive() -> None:

@@ -216,6 +216,21 @@ def test_the_smallest_difference_that_is_found_stands_below_its_table(
     assert "With 3 seeds" not in capsys.readouterr().out, "where nobody ever succeeds, nothing is known of it"
 
 
+def test_where_seeds_are_too_few_no_number_leaves_its_range_and_no_difference_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, luck in enumerate([0.0, 0.8]):
+        record(tmp_path / f"g{seed}", [0.0, 0.1, 0.0, 0.1], config__seed=seed)
+        record(tmp_path / f"r{seed}", [luck, luck, luck, luck + 0.2], config__seed=seed, config__method=R3L)
+    (row,) = (row for row in table(tmp_path) if row["name"] == "r3l")
+    for part in ("change", "difference"):
+        assert [float(row[f"score_{part}_{end}"]) for end in ("low", "high")] == [-1, 1]
+    assert main([str(tmp_path)]) == 0
+    said = "With 2 seeds, 4 tasks and 1 comparison no true difference in score to grpo is found with a probability of"
+    assert said in capsys.readouterr().out
+
+
 def test_differences_say_on_how_many_seeds_they_stand(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(runs / "r2", [0.5, 1.0, 1.0, 1.0], config__method=R3L, config__seed=2)
     assert main([str(runs)]) == 0

@@ -102,7 +102,9 @@ def test_sensitivity_is_of_the_comparisons_that_have_seeds() -> None:
     pairs = [(first, reference), (second[:3], reference[:3]), (second[:1], reference[:1])]
     found = sensitivity(pairs)
     of = components([first - reference, (second - reference)[:3]])
-    assert found == Sensitivity(minimal_detectable_difference(of, 3, 60, comparisons=2), 3, 60, 2)
+    least = minimal_detectable_difference(of, 3, 60, comparisons=2)
+    assert found == sensitivity(pairs, most=least) == Sensitivity(least, 3, 60, 2)
+    assert sensitivity(pairs, most=0.999 * least) == Sensitivity(None, 3, 60, 2)
     assert sensitivity(pairs[2:]) is sensitivity([]) is sensitivity([(first, first)]) is None
 
 

@@ -89,7 +89,7 @@ def test_the_best_of_several_attempts_has_a_row_and_a_cost_of_its_own(
     assert float(two["success_gain"]) == pytest.approx(1 / 12, abs=1e-6)
     # 480 tokens and 4 * (2 + 3 + 4) steps in 12 episodes.
     assert (two["generated_tokens_a_task"], two["env_steps_a_task"]) == ("80.0", "6.0")
-    assert [of["protocol"] for of in lines("run", "--k", "2", "3", "8")] == ["pass@2", "pass@3"]
+    assert [of["protocol"] for of in lines("run", "--k", "3", "1", "2")] == ["pass@2", "pass@3"]
 
 
 def test_rounds_of_self_improvement_have_rows_of_their_own(
@@ -127,6 +127,15 @@ def test_protocols_of_several_seeds_stand_together_and_the_newest_of_equal_ones_
     ((group,), notes) = compare(read_below(["a"]).records)
     assert [run.path for run in group.rows[0].runs] == ["a/0", "a/1"]
     assert notes == ["a/older: same configuration and seed as a/1, which is newer"]
+
+
+def test_what_more_attempts_gain_is_at_most_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluated(tmp_path / "a" / "0", [[1, 0]] * 4)
+    evaluated(tmp_path / "a" / "1", [[0, 0]] * 4, config__seed=1)
+    # Gains of .5 and 0, where with one degree of freedom t is 12.7.
+    (two,) = lines("a")
+    assert [float(two[f"success_gain{end}"]) for end in ("_low", "", "_high")] == [-1, 0.25, 1]
 
 
 def test_a_summary_that_its_rounds_contradict_is_damage(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ SCORES = {
     ("r3l", "Other-v0"): [[0.3, 0.4, 0.3, 0.4], [0.5, 0.5, 0.3, 0.5]],
 }
 """By method and environment, a row a seed. Floor and ceiling are .2 and 1 on Toy-v0, 0 and .5 on Other-v0."""
+POSSIBLE = (-0.125, 1.5)
+"""The least and the greatest mean over both: a score of 0 is -.25 and 0 there, one of 1 is 1 and 2."""
 
 
 def environment(
@@ -68,9 +70,21 @@ def test_results_are_normalised_by_floor_and_ceiling_and_averaged(runs: Path) ->
     )
     assert rows["warm start"].by_environment == pytest.approx((0, 0))
     for method in METHODS:
-        assert vars(rows[method].value) == pytest.approx(vars(mean_of_means(normal(method))))
+        assert vars(rows[method].value) == pytest.approx(vars(mean_of_means(normal(method)).between(POSSIBLE)))
     (expected,) = comparisons_of_means([(normal("r3l"), normal("grpo"))], normal("grpo"), [normal("r3l")])
-    assert rows["r3l"].against == expected and rows["grpo"].against is None
+    assert rows["r3l"].against == expected.between((-1.625, 1.625)) and rows["grpo"].against is None
+
+
+def test_no_mean_and_no_difference_over_environments_leaves_its_range(runs: Path) -> None:
+    for seed, score in enumerate([0.0, 1.0]):
+        lucky: dict[str, Any] = {"config__seed": seed, "config__method": {"name": "opmd"}}
+        record(runs / f"a{seed}", [score] * 4, **lucky)
+        record(runs / f"b{seed}", [score] * 4, **lucky, **OTHER)
+    found = suite(runs)
+    assert found is not None
+    of = next(of for of in found.standings if of.label == "opmd")
+    assert (of.value.low, of.value.value, of.value.high) == pytest.approx((POSSIBLE[0], 0.6875, POSSIBLE[1]))
+    assert of.against is not None and (of.against.low, of.against.high) == pytest.approx((-1.625, 1.625))
 
 
 def test_methods_stand_in_the_table_that_were_run_on_all_of_its_environments(runs: Path) -> None:
