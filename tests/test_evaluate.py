@@ -312,3 +312,4 @@ def test_estimates_are_the_means_of_the_summary() -> None:
     # that s = .6 t^2 = 96.87, and the ends are (.375 + s / 2 -+ sqrt(s (.375 * .625 + s / 4))) / (1 + s).
     assert (found["score"].low, found["score"].high) == pytest.approx((0.00144, 0.99600), abs=1e-5)
     assert all(0 <= found[name].low <= found[name].high <= 1 for name in ("success", "score", "invalid"))
+    assert found["steps"].low == 0, "5 and 9 steps, and t as large"
