@@ -262,8 +262,8 @@ def privileges_json(agent: Agent, reflectors: Iterable[str] = ()) -> dict[str, l
     return sees | {f"reflector {name}": sorted(REFLECTORS.load(name).sees) for name in reflectors}
 
 
-def provenance() -> dict[str, Any]:
-    """Where and with what a run is made."""
+def provenance(processes: int = 1) -> dict[str, Any]:
+    """Where and with what a run is made, and by how many processes together."""
     import torch  # takes a second, which those who only read records need not wait for
 
     return {
@@ -278,6 +278,7 @@ def provenance() -> dict[str, Any]:
             "system": platform.system(),
             "cpu": _cpu(),
             "cores": os.cpu_count(),
+            "processes": processes,
             "threads": torch.get_num_threads(),
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         },

@@ -7,10 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from r3lbench.baseline import Baseline
 from r3lbench.checking import available, check_growth
+from r3lbench.dealing import PASSED, Draws, group_key, learned, remembers, turns_down
 from r3lbench.errors import BadCheckpoint, R3LBenchError
 from r3lbench.lines import Cost, UpdateLine
 from r3lbench.opening import Course, Record, World
@@ -26,7 +27,6 @@ from r3lbench.tasks import TaskPanel, parse_task_id
 from r3lbench.tokens import Term
 from r3lbench.traces import RecordedGroup, parse_group, read_lines
 from r3lbench.training import schedule
-from r3lbench.training.packing import counts
 from r3lbench.training.report import explored
 from r3lbench.training.trainer import MOST_DRAWS
 from r3lbench.verdict import Check
@@ -36,8 +36,6 @@ _BY_DEEDS = ("attempt", "reflect", "retry")
 _DONE = {"env_steps": ("env_steps",), "generated_tokens": ("generated_tokens",)}
 _READ = {"prefilled_tokens + reused_tokens": ("prefilled_tokens", "reused_tokens")}
 """Of their counts those that do, by name. How much of what was read was at hand depends on what was kept."""
-_PASSED = ("model_tokens", "model_tokens_unshared")
-"""What passed through the model in training."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,11 @@ class Rehearsed:
     learn: dict[str, float]
     cost: dict[str, dict[str, int]]
     counted: Mapping[str, tuple[str, ...]]
+
+
+def tree_of(record: Record, line: UpdateLine) -> Path:
+    """The file of an update's groups; a published record may do without."""
+    return record.folder.path / "trees" / f"u{line.update:06d}.jsonl.gz"
 
 
 def check_trees(
@@ -78,31 +81,47 @@ def check_trees(
         trees.cannot = method.cannot = "metrics.jsonl is damaged"
     if world is None or updates is None:
         return {}
-    folder = record.folder.path / "trees"
-    files = {line.update: folder / f"u{line.update:06d}.jsonl.gz" for line in updates}
-    for name in sorted({file.name for file in folder.iterdir()} - {file.name for file in files.values()}):
+    files = {line.update: tree_of(record, line) for line in updates}
+    present = {file.name for file in (record.folder.path / "trees").iterdir()}
+    for name in sorted(present - {file.name for file in files.values()}):
         if not name.startswith("."):
             trees.differ(f"trees/{name}", "belongs to no update")
     policy = _speaker(record)
     if policy is None:
         method.cannot = f"needs the tokenizer of the policy {made.policy.name}"
     rehearsal = None if policy is None else Rehearsal(made, policy, world.envs, made.method.model_copy(deep=True))
+    draws = Draws(made, world.train)
     found: dict[int, Rehearsed] = {}
-    count = 0
+    count = explored_again = left_out = 0
     for line in updates:
+        if not files[line.update].is_file():
+            left_out += 1
+            draws.pass_over()
+            if remembers(made.method):
+                # What it had learned by the next update is not known.
+                rehearsal = None
+            continue
         try:
             lines = read_lines(files[line.update])
         except BadCheckpoint as error:
             trees.differ(f"trees/{files[line.update].name}", str(error))
+            draws.pass_over()
             continue
         count += len(lines)
-        passage = _Passage(trees, method, record, rehearsal, world, f"trees/{files[line.update].name}", line)
+        explored_again += len(lines) if rehearsal is not None else 0
+        passage = _Passage(trees, method, record, rehearsal, world, draws, f"trees/{files[line.update].name}", line)
         rehearsed = passage.check(lines, done)
         if rehearsed is not None:
             found[line.update] = rehearsed
     trees.said = f"{count:,} groups played again"
-    if rehearsal is not None:
-        method.said = f"{count:,} groups explored again with the model's replies"
+    if policy is not None:
+        method.said = f"{explored_again:,} groups explored again with the model's replies"
+    if left_out:
+        trees.notes.append(f"not in this record: the groups of {left_out:,} of {len(updates):,} updates")
+    if explored_again < count and policy is not None:
+        method.notes.append(
+            f"{count - explored_again:,} groups come after others that it learned from and that are gone"
+        )
     return found
 
 
@@ -115,6 +134,7 @@ class _Passage:
     record: Record
     rehearsal: Rehearsal | None
     world: World
+    draws: Draws
     file: str
     line: UpdateLine
 
@@ -128,20 +148,23 @@ class _Passage:
         again: list[tuple[Group, list[Term]]] = []
         for number, (line, task) in enumerate(zip(lines, self.line.tasks, strict=False), start=1):
             drawn[task] += 1
-            key = f"u{self.line.update}/{task}" + (f"+{drawn[task]}" if drawn[task] > 1 else "")
+            key = group_key(self.line.update, task, drawn[task])
             again += self._group(f"{self.file}:{number}", line, task, key, meter)
             done()
         if self.rehearsal is None:
             return None
         self.rehearsal.method.end_update([group for group, _ in again])
         if len(again) != len(self.line.tasks):
+            self.draws.pass_over()
             return None
         groups, terms = [group for group, _ in again], [of for _, of in again]
-        learn = _learned(self.record, self.line, terms)
+        by_key = self.draws.places(self.line.update, [group.key for group in groups])
+        places = [by_key.get(group.key) for group in groups]
+        learn = learned(self.method, self.record, self.line, terms, places)
         if self.world.exact:
             return Rehearsed(explored(groups, terms), learn, meter.to_json(), {**_DONE, **_READ})
         # Other words may be more tokens.
-        learn = {name: count for name, count in learn.items() if name not in _PASSED}
+        learn = {name: count for name, count in learn.items() if name not in PASSED}
         return Rehearsed(explored(groups, terms), learn, meter.to_json(), _DONE)
 
     def _group(self, place: str, line: bytes, task: str, key: str, meter: Meter) -> Iterator[tuple[Group, list[Term]]]:
@@ -183,11 +206,6 @@ class _Passage:
         yield group, terms
 
 
-def turns_down(method: Baseline) -> bool:
-    """Whether a method may turn groups down, of which nothing is recorded but their costs."""
-    return type(method).keep is not Baseline.keep
-
-
 def _speaker(record: Record) -> Policy | None:
     """Whose tokens a run's trees hold: the policy that it began from or, with the same words, the one it trained."""
     policy = available(record.made.policy.name, record.made.env.name)
@@ -196,39 +214,6 @@ def _speaker(record: Record) -> Policy | None:
     if (record.folder.path / "policy" / "config.json").is_file():
         return load_policy(find_policy(str(record.folder.path), record.made.env.name))
     return None
-
-
-def _learned(record: Record, line: UpdateLine, terms: Sequence[Sequence[Term]]) -> dict[str, float]:
-    """What the optimiser went through in an update, by the terms of its groups.
-
-    How many processes shared the groups is not recorded: as many as account for what passed through the model.
-    """
-    made = record.made
-    assert isinstance(made, RunConfig)
-    settings = made.optimiser
-    # Versions that did not know how to share prefixes did not.
-    able = "share_prefixes" in record.manifest.config.get("optimiser", {}) and "unshared" not in record.manifest.policy
-
-    def as_of(rank: int, processes: int) -> dict[str, float]:
-        return counts(
-            [term for of in terms[rank::processes] for term in of],
-            made.method.loss,
-            budget=settings.micro_batch_tokens,
-            share_prefixes=settings.share_prefixes and able,
-            minibatches=settings.minibatches,
-            epochs=settings.epochs,
-        )
-
-    one = as_of(0, 1)
-    for processes in range(1, len(terms) + 1):
-        parts = [as_of(rank, processes) for rank in range(processes)]
-        passed = {name: sum(part[name] for part in parts) for name in _PASSED}
-        if passed["model_tokens"] == line.learn.get("model_tokens"):
-            return one | passed
-    if turns_down(made.method):
-        # Which process had which of the groups that were kept is not recorded either.
-        return {name: count for name, count in one.items() if name not in _PASSED}
-    return one
 
 
 # Metrics
@@ -262,6 +247,7 @@ def check_metrics(
     check.said = f"{len(updates)} updates: tasks, costs"
     if rehearsed:
         check.said += ", and what was explored and counted"
+        check.said += f" in {len(rehearsed)} of them" if len(rehearsed) < len(updates) else ""
 
 
 def _check_costs(check: Check, place: str, record: Record, line: UpdateLine, before: Cost, *, measured: bool) -> None:

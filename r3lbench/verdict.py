@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,8 +23,10 @@ from r3lbench.recording import SEAL, VERIFICATION, RunFolder, revision
 FORMAT = "r3lbench-verification-1"
 MOST = 20
 """Differences of a check that are told one by one; the others are counted."""
-MAY_BE_LEFT_OUT = ("trees", "policy")
-"""Folders that a published record may do without, each as a whole."""
+MAY_BE_LEFT_OUT = ("policy", "trees")
+"""Folders that a published record may do without."""
+IN_PART = ("trees",)
+"""Those of them that it may keep some files of."""
 _LONGEST = 60
 
 
@@ -216,14 +219,19 @@ def check_seal(folder: RunFolder) -> Check:
             check.differ(name, f"is not in {SEAL}")
         elif (digest := sha256_of(folder.path / name)) != listed[name]:
             check.differ(name, f"was changed: sealed with {listed[name][:12]}, now {digest[:12]}")
-    kept = {name.partition("/")[0] for name in present}
-    left_out = sorted(set(MAY_BE_LEFT_OUT) & {name.partition("/")[0] for name in listed} - kept)
-    for name in sorted(set(listed) - set(present)):
+    missing = sorted(set(listed) - set(present))
+    kept, lacking = (Counter(name.partition("/")[0] for name in names) for names in (present, missing))
+    left_out = [part for part in MAY_BE_LEFT_OUT if lacking[part] and (part in IN_PART or not kept[part])]
+    for name in missing:
         if name.partition("/")[0] not in left_out:
             check.differ(name, "is missing")
     check.said = f"{len(present)} files"
     if left_out:
-        check.notes.append(f"not in this record: {', '.join(left_out)}")
+        told = (
+            f"{lacking[part]} of {lacking[part] + kept[part]} files of {part}" if kept[part] else part
+            for part in left_out
+        )
+        check.notes.append(f"not in this record: {', '.join(told)}")
     return check
 
 

@@ -24,7 +24,7 @@ from r3lbench.files import make_room, to_json, write_atomic
 from r3lbench.opening import Record, World, course_of, opened, read
 from r3lbench.recording import SEAL, RunFolder, revision
 from r3lbench.results import run_folders
-from r3lbench.tracing import Rehearsed, check_metrics, check_trees
+from r3lbench.tracing import Rehearsed, check_metrics, check_trees, tree_of
 from r3lbench.verdict import FORMAT, MOST, Check, Verdict, Verification, check_seal
 
 PROG = "r3lbench verify"
@@ -125,7 +125,7 @@ def _check(
     recorded = record.method is not None and (record.folder.path / "trees").is_dir()
     trees = recorded and tasks is None
     episodes = len({(line.task, line.actions) for line in [*(record.episodes or ()), *(record.drafts or ())]})
-    groups = sum(len(line.tasks) for line in record.updates or ()) if trees else 0
+    groups = sum(len(line.tasks) for line in record.updates or () if trees and tree_of(record, line).is_file())
     rehearsed: Mapping[int, Rehearsed] = {}
     check_manifest(checks["manifest"], record, world)
     if world is None:

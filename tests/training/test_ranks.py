@@ -16,9 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 import tests.toy  # noqa: F401 - registers the environment
+from r3lbench.recording import RunFolder
 from r3lbench.errors import MissingExtra
 from r3lbench.run import main
 from r3lbench.training.ranks import Ranks
+from r3lbench.verdict import Verdict
+from tests.verifying.records import change, differences, verified
 
 pytest.importorskip("accelerate")
 
@@ -64,14 +67,14 @@ def launch(
 
 
 @pytest.fixture(scope="module")
-def run_once(toy_policy: Path, python_path: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The same run in one process, in two that hold everything, or in two that hold parts."""
+def run_once(toy_policy: Path, python_path: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The same run of a method in one process, in two that hold everything, or in two that hold parts."""
     folder = tmp_path_factory.mktemp("ranks")
 
-    def run(way: str) -> Path:
-        out = folder / way.replace(" ", "-")
+    def run(way: str, method: str = "grpo") -> Path:
+        out = folder / f"{method}-{way}".replace(" ", "-")
         if not out.exists():
-            ask = (*FLAGS, *WAYS.get(way, ()), "--method", "grpo", "--policy", toy_policy, "--out", out)
+            ask = (*FLAGS, *WAYS.get(way, ()), "--method", method, "--policy", toy_policy, "--out", out)
             done = launch(2 if way in WAYS else 1, python_path, *ask)
             assert (out / "result.json").is_file(), done.stderr[-3000:]
         return out
@@ -97,7 +100,7 @@ def close(one: Any, other: Any, where: str = "") -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_two_processes_learn_and_record_what_one_does(way: str, run_once: Callable[[str], Path]) -> None:
+def test_two_processes_learn_and_record_what_one_does(way: str, run_once: Callable[..., Path]) -> None:
     runs = {1: run_once("one"), 2: run_once(way)}
     for name in ("metrics.jsonl", "evaluation.jsonl"):
         one, two = (lines(runs[processes] / name) for processes in (1, 2))
@@ -133,6 +136,25 @@ def test_a_process_with_nothing_to_learn_from_keeps_pace_with_the_others(python_
     done = launch(2, python_path, tmp_path / "found.json", module="tests.training.uneven")
     assert (tmp_path / "found.json").is_file(), done.stderr[-3000:]
     for found in json.loads((tmp_path / "found.json").read_bytes()).values():
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grpo", "dapo"])
+def test_what_two_processes_recorded_is_what_it_says(
+    method: str, run_once: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run_once("two", method), tmp_path / "run")
+    assert RunFolder(folder).manifest["hardware"]["processes"] == 2
+    found = verified(folder)
+    assert differences(found) == [] and found.verdict is Verdict.VERIFIED
+    assert next(check for check in found.checks if check.name == "method").notes == []
+
+    def one_more(updates: list[Any]) -> None:
+        updates[-1]["learn"]["model_tokens"] += 1
+        updates[-1]["cost"]["train"]["trained_tokens"] += 1
+
+    change(folder, "metrics.jsonl", one_more)
+    assert any("learn.model_tokens: recorded" in one for one in differences(verified(folder), "metrics"))
+
+
         # Two steps move a weight by up to 2e-3.
         assert found["steps"] == 2 and found["report"] < 1e-4 and found["weights"] < 2e-4
 
