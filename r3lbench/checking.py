@@ -48,8 +48,10 @@ def check_manifest(check: Check, record: Record, world: World | None) -> None:
     if isinstance(record.made, EvaluateConfig):
         values["evaluation"] = {name: values.pop(name) for name in PanelConfig.model_fields}
     check.compare("manifest.json", manifest.config, _as_far_as(manifest.config, values), "config")
-    waves = isinstance(record.made, EvaluateConfig) or record.made.rollout.schedule == "waves"
-    check.compare("manifest.json", manifest.reproducible, None if waves else False, "reproducible")
+    again = isinstance(record.made, EvaluateConfig) or (
+        record.made.rollout.schedule == "waves" and record.made.engine.shares_weights
+    )
+    check.compare("manifest.json", manifest.reproducible, None if again else False, "reproducible")
     if world is not None:
         check.compare("manifest.json", manifest.env, world.env, "env")
         check.compare("manifest.json", manifest.panels, panels_json(world.panels), "panels")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from r3lbench.errors import BadConfig
 from r3lbench.registry import Registry
 
-NAMED = ("method", "env", "agent", "policy")
+NAMED = ("method", "env", "agent", "policy", "engine")
 """Tables whose ``name`` may be given in their place: ``--method r3l`` is ``--method.name r3l``."""
 
 

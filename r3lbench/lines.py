@@ -149,8 +149,6 @@ class _Hardware(_Strict):
     cores: int | None
     threads: int
     gpus: tuple[str, ...]
-    processes: int | None = Field(None, ge=1)
-    """That the run began with; None in records of versions that did not say."""
 
 
 class ManifestFile(_Strict):
@@ -172,6 +170,8 @@ class ManifestFile(_Strict):
     """None where the same command gives the same bytes."""
     elsewhere: dict[str, Any] | None = None
     """Of a model that is not at hand."""
+    engine: dict[str, Any] | None = None
+    """What sampled; None in records of versions that had but one."""
 
 
 Read = TypeVar("Read", bound=BaseModel)

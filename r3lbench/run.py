@@ -29,6 +29,8 @@ from r3lbench.config import (
     Strict,
 )
 from r3lbench.console import RunProgress, before_after, make_console, phase_table, summary_table, working
+from r3lbench.engines.making import engine_json
+from r3lbench.engines.settings import EngineConfig
 from r3lbench.entry import entry_point
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.files import write_atomic
@@ -58,6 +60,7 @@ class RunConfig(Strict):
     env: Any = None
     agent: Any = None
     policy: TrainedPolicyConfig = TrainedPolicyConfig()
+    engine: EngineConfig = EngineConfig()
     seed: int = Field(0, ge=0)
     """Of everything: same seed, same machine, same bytes."""
     tasks_per_update: int = Field(8, ge=1)
@@ -189,6 +192,7 @@ def build(config: RunConfig, folder: RunFolder, policy: Policy, progress: Any, r
         folder=folder,
         progress=progress,
         memory=config.memory,
+        sampler=config.engine,
         ranks=ranks,
         phases=phases,
     )
@@ -250,11 +254,15 @@ def _carry_out(config: RunConfig, phases: Phases) -> dict[str, Any]:
             return result
     progress = RunProgress(console)
     with phase("load"):
-        manifest = _manifest(config, policy, panels, ranks.count)
+        manifest = _manifest(config, policy, panels)
         if config.policy.lora.rank:
             attach(policy.model, config.policy.lora, config.seed)
         # Before anything is written: a policy that cannot be trained is found out here.
         trainer = build(config, folder, policy, progress, ranks, phases)
+    manifest["engine"] = engine_json(config.engine, trainer.engine)
+    if not config.engine.shares_weights:
+        manifest["reproducible"] = False
+        console.print(Text(f"--engine {config.engine.name}: reproducible as far as {trainer.engine.version} is"))
     if trainer.learner.unshared is not None:
         manifest["policy"]["unshared"] = trainer.learner.unshared
         console.print(Text(f"prefixes pass through the model anew for every row: {trainer.learner.unshared}"))
@@ -345,9 +353,9 @@ def export(folder: Path, policy: Policy) -> None:
     temporary.rename(folder)
 
 
-def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any], processes: int) -> dict[str, Any]:
+def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **provenance(processes),
+        **provenance(),
         "config": {name: value for name, value in configuration.dump(config).items() if name not in UNRECORDED},
         "env": next(iter(panels.values())).env,
         "panels": panels_json(panels),

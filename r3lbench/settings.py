@@ -11,11 +11,12 @@ from pydantic_core import to_jsonable_python
 
 from r3lbench import ablation
 from r3lbench.config import dotted, dump, plugin_model
+from r3lbench.engines.settings import EngineConfig
 from r3lbench.errors import UnknownName
 from r3lbench.registry import AGENTS, BASELINES, Registry
 from r3lbench.scaling import TrainedPolicyConfig
 
-_ELSEWHERE = ("method", "env", "agent", "policy", "budget", "evaluation", "seed")
+_ELSEWHERE = ("method", "env", "agent", "policy", "engine", "budget", "evaluation", "seed")
 """Settings that set rows or groups apart by themselves."""
 _WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume", "pool", "memory", "rollout")
 """Settings without effect on what is learned."""
@@ -45,8 +46,10 @@ def others(config: Mapping[str, Any]) -> dict[str, Any]:
     """What else may influence learning, by dotted name; of the policy, which of its weights learn, and in what."""
     usual = dotted(dump(TrainedPolicyConfig()))
     policy = {**usual, **dotted(config.get("policy") or {})}
+    engine = {**dump(EngineConfig()), **(config.get("engine") or {})}
     return {
         **{f"policy.{name}": policy[name] for name in usual if name not in ("name", "device")},
+        **{f"engine.{name}": engine[name] for name in ("name", "importance_cap", "dtype")},
         **{
             name: value
             for name, value in dotted(config).items()

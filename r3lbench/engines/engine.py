@@ -118,6 +118,8 @@ class Engine(ABC):
 
     context_limit: int
     """Most tokens of context and reply together."""
+    version: str = ""
+    """Of the program that computes, where it is another one."""
 
     def __init__(self) -> None:
         self.work = Work()

@@ -5,13 +5,20 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+from transformers.core_model_loading import revert_weight_conversion
 
 from r3lbench.engines.engine import seed_of
 from r3lbench.errors import BadConfig, MissingExtra
+from r3lbench.files import to_json, write_atomic
 from r3lbench.scaling import LoraConfig
+
+_NAME = "default"
+"""What peft calls adapters that are put into a model in place."""
 
 
 def attach(model: Any, settings: LoraConfig, seed: int) -> None:
@@ -70,6 +77,41 @@ def merge(model: Any) -> None:
     for name, layer in _adapters(model):
         layer.merge()
         model.set_submodule(name, layer.get_base_layer().requires_grad_(True))
+
+
+def base_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The weights without adapters, not copied, by the names that files of them use."""
+    own = {
+        name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name
+    }
+    reverted: dict[str, torch.Tensor] = revert_weight_conversion(model, own)
+    return reverted
+
+
+def rank_of(model: Any) -> int:
+    """The rank of a model's adapters; 0 where it has none."""
+    return max((int(layer.r[_NAME]) for _, layer in _adapters(model)), default=0)
+
+
+def save_adapters(model: Any, folder: Path) -> None:
+    """Write a model's adapters as peft does, for others to load."""
+    layers = _adapters(model)
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank_of(model),
+        "lora_alpha": next(layer.lora_alpha[_NAME] for _, layer in layers),
+        "target_modules": sorted({name.rpartition(".")[2] for name, _ in layers}),
+        "bias": "none",
+    }
+    pairs = [
+        (f"base_model.model.{name}.lora_{side}.weight", getattr(layer, f"lora_{side}")[_NAME].weight)
+        for name, layer in layers
+        for side in "AB"
+    ]
+    folder.mkdir(parents=True)
+    save_file({name: weight.detach().contiguous() for name, weight in pairs}, folder / "adapter_model.safetensors")
+    write_atomic(folder / "adapter_config.json", to_json(config, indent=2))
 
 
 def _adapters(model: Any) -> list[tuple[str, Any]]:

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from r3lbench.agent import Agent
 from r3lbench.baseline import Baseline
 from r3lbench.config import BudgetConfig, EvaluationConfig, PoolConfig, ReflectionConfig, SamplingConfig
-from r3lbench.engines.engine import GIB, Sampling
-from r3lbench.engines.transformers import TransformersEngine
+from r3lbench.engines.engine import Sampling
+from r3lbench.engines.making import make_engine
+from r3lbench.engines.settings import EngineConfig
 from r3lbench.env import TextEnv
 from r3lbench.errors import BadConfig, R3LBenchError
 from r3lbench.phases import Phases, from_json, phase, to_json
@@ -97,6 +98,7 @@ class Trainer:
         folder: Where the run is recorded.
         progress: Who is told.
         memory: What is computed again or in parts.
+        sampler: Which engine samples.
         ranks: The processes that share the work. All go through the same updates; the first one alone writes.
         phases: What measures this process.
     """
@@ -110,6 +112,7 @@ class Trainer:
     folder: RunFolder
     progress: Progress
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    sampler: EngineConfig = field(default_factory=EngineConfig)
     ranks: Ranks = field(default_factory=Ranks)
     phases: Phases = field(default_factory=Phases)
     update: int = 0
@@ -135,14 +138,20 @@ class Trainer:
             self.test_panel = env.panel(env.resolve(f"{split}/0").split)
         limit = self.settings.evaluation.tasks
         self.test_tasks = list(self.test_panel)[:limit]
-        self.engine = TransformersEngine(
+        self.engine = make_engine(
+            self.sampler,
             self.policy.model,
             context_limit=self.policy.context_limit,
-            cache_bytes=int(self.memory.kept_gib * GIB),
-            batch_bytes=int(self.memory.batch_gib * GIB),
+            memory=self.memory,
+            processes=self.ranks.count,
         )
         self.learner = Learner(
-            self.policy.model, self.optimiser, self.method.loss, memory=self.memory, ranks=self.ranks
+            self.policy.model,
+            self.optimiser,
+            self.method.loss,
+            memory=self.memory,
+            ranks=self.ranks,
+            engine=self.sampler,
         )
 
     # The loop
