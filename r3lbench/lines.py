@@ -149,6 +149,8 @@ class _Hardware(_Strict):
     cores: int | None
     threads: int
     gpus: tuple[str, ...]
+    processes: int | None = Field(None, ge=1)
+    """That the run began with; None in records of versions that did not say."""
 
 
 class ManifestFile(_Strict):

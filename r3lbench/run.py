@@ -254,7 +254,7 @@ def _carry_out(config: RunConfig, phases: Phases) -> dict[str, Any]:
             return result
     progress = RunProgress(console)
     with phase("load"):
-        manifest = _manifest(config, policy, panels)
+        manifest = _manifest(config, policy, panels, ranks.count)
         if config.policy.lora.rank:
             attach(policy.model, config.policy.lora, config.seed)
         # Before anything is written: a policy that cannot be trained is found out here.
@@ -353,9 +353,9 @@ def export(folder: Path, policy: Policy) -> None:
     temporary.rename(folder)
 
 
-def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(config: RunConfig, policy: Policy, panels: Mapping[str, Any], processes: int) -> dict[str, Any]:
     return {
-        **provenance(),
+        **provenance(processes),
         "config": {name: value for name, value in configuration.dump(config).items() if name not in UNRECORDED},
         "env": next(iter(panels.values())).env,
         "panels": panels_json(panels),
