@@ -12,9 +12,10 @@ import copy
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import tyro
 from docstring_parser import parse as parse_docstring
@@ -115,6 +116,12 @@ class EvaluationConfig(PanelConfig):
 
 def plugin_model(name: str, cls: type[Any]) -> type[BaseModel]:
     """The settings of a registered class with a leading ``name``; instances of plug-ins are usable as they are."""
+    # As what it is: by their instances mypy takes some classes for what cannot be hashed.
+    return _plugin_model(name, cast(Hashable, cls))
+
+
+@cache
+def _plugin_model(name: str, cls: Any) -> type[BaseModel]:
     literal = Literal[name]  # type: ignore[valid-type]
     if issubclass(cls, BaseModel):
         return create_model(cls.__name__, __base__=cls, __module__=cls.__module__, name=(literal, name))

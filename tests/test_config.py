@@ -214,6 +214,11 @@ def test_a_constructors_parameters_are_settings_with_its_docstrings_words() -> N
         model(depth=1)
 
 
+def test_the_settings_of_a_plug_in_are_worked_out_once() -> None:
+    assert plugin_model("plain", Plain) is plugin_model("plain", Plain)
+    assert plugin_model("other", Plain).model_fields["name"].default == "other"
+
+
 def test_a_setting_without_a_type_is_of_its_defaults() -> None:
     class Untyped:
         def __init__(self, width=3, names=None, sure=False):  # type: ignore[no-untyped-def]
