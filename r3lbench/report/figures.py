@@ -54,7 +54,7 @@ def _figures(section: Section) -> dict[str, Any]:
                 "of": method,
                 "bars": [
                     {
-                        "name": of.row.name,
+                        "name": of.short,
                         "values": _numbers(against),
                         "separable": {measure: found.separable for measure, found in against.items()},
                     }

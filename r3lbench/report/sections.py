@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Section:
         measure: What they are sorted by.
         contenders: The trained ones, best first.
         headline: Who is ahead; None where nothing was trained.
-        ablations: By method, the differences of its ablations to it, by row.
+        ablations: By method, the differences of its ablations to it, all other settings alike, by row.
         tasks: (place, name) of every task, hardest first.
         resolution: The smallest difference that this comparison would show, in words; empty where that is not known.
     """
@@ -220,14 +220,15 @@ def _headline(group: Group, contenders: Sequence[Contender], measure: str) -> He
 def _ablations(
     group: Group, contenders: Sequence[Contender], measure: str
 ) -> dict[str, list[tuple[Contender, Mapping[str, Estimate]]]]:
-    found: dict[str, list[tuple[Contender, Mapping[str, Estimate]]]] = {}
+    found: dict[str, list[tuple[Contender, Mapping[str, Estimate]]]] = defaultdict(list)
     for full in contenders:
-        parts = [of for of in contenders if of.ablation and of.method == full.method]
-        if full.plain and parts:
+        # Of several configurations of a method that which differs in nothing else.
+        like = (full.method, full.row.switches)
+        parts = [of for of in contenders if of.ablation and (of.method, of.row.switches) == like]
+        if parts and not full.ablation:
             against = _against(full, parts, group, measure)
-            bars = [(of, against[of.short]) for of in parts if of.short in against]
-            found |= {full.method: bars} if bars else {}
-    return dict(sorted(found.items()))
+            found[full.method] += [(of, against[of.short]) for of in parts if of.short in against]
+    return {method: bars for method, bars in sorted(found.items()) if bars}
 
 
 def _against(

@@ -18,6 +18,8 @@ from r3lbench.report.curves import curve, history, read_past
 from r3lbench.results import read_below
 from tests.recorded import record, record_agent
 from tests.reported import (
+    R3L_SETTINGS,
+    WITHOUT_CREDIT,
     reported,
     retell,
     shown_of,
@@ -123,6 +125,26 @@ def test_figures_read_the_same_numbers(runs: Path) -> None:
     assert ablation["bars"][0]["values"]["score"][0] == -0.125
     assert data["colours"] == {"grpo": -1, "r3l": 0}
     assert figure["cost"] in ("env_steps", "generated_tokens", "seconds") and figure["axis"] == "updates"
+
+
+def test_an_ablation_is_held_against_the_method_with_the_same_other_settings(runs: Path) -> None:
+    fast = {"config__method": R3L_SETTINGS, "config__optimiser__lr": 0.01}
+    for seed in (0, 1):
+        record(runs / f"fast-s{seed}", [1.0, 1.0, 1.0, 1.0], config__seed=seed, **fast)
+        other = {"config__method": WITHOUT_CREDIT, "config__optimiser__lr": 0.1}
+        record(runs / f"alone-s{seed}", [0.0] * 4, config__seed=seed, **other)
+    (section,) = shown_of(runs)
+    assert [(of.row.label, found["score"].value) for of, found in section.ablations["r3l"]] == [
+        ("r3l w/o credit (optimiser.lr=0.001)", -0.125)
+    ]
+    for seed in (0, 1):
+        record(runs / f"slow-s{seed}", [0.5] * 4, config__seed=seed, **fast | {"config__method": WITHOUT_CREDIT})
+    (figure,) = reported(runs).data["sections"].values()
+    (ablation,) = figure["ablations"]
+    assert {bar["name"]: bar["values"]["score"][0] for bar in ablation["bars"]} == {
+        "r3l w/o credit (optimiser.lr=0.01)": -0.5,
+        "r3l w/o credit (optimiser.lr=0.001)": -0.125,
+    }
 
 
 def test_what_is_not_there_is_said_in_words(tmp_path: Path, runs: Path) -> None:
