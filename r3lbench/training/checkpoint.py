@@ -2,6 +2,8 @@
 
 A checkpoint is a folder that appears under its name only when complete. It holds weights and optimiser state as
 safetensors and the rest as JSON, with the digest of every file, so that a damaged one is refused and never half-loaded.
+Where processes hold a model in parts, each writes its rows of every tensor to files of its own, and reads the rows that
+it needs from whichever files have them: any number of processes goes on from what any other number has written.
 All randomness of a run is derived from its seed and from names, so there is no generator state to keep.
 """
 
@@ -15,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from r3lbench.errors import BadCheckpoint
 from r3lbench.files import sha256_of, sync, to_json, write_atomic
-from r3lbench.training.sharding import like, whole
+from r3lbench.training.parts import Parts
+from r3lbench.training.ranks import Ranks
+from r3lbench.training.sharding import is_spread, own
 
-_MODEL, _OPTIMISER, _STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+_MODEL, _OPTIMISER, _STATE = "model", "optimiser", "state.json"
 
 
 def save(
@@ -30,46 +34,59 @@ def save(
     model: Any,
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
-    *,
-    write: bool = True,
+    ranks: Ranks | None = None,
 ) -> Path:
     """Write a checkpoint after ``update`` updates and drop all but the last two.
 
     Args:
-        folder: The run's checkpoint folder.
+        folder: The run's checkpoint folder; all processes must see the same one.
         update: Updates done.
         model: Whose trainable weights to keep.
         optimizer: Whose state to keep; of weights that it has copies of, those are kept.
-        state: JSON values.
-        write: Whether this process writes; of a model in parts all must take part, and one writes.
+        state: JSON values; those of the first process are kept.
+        ranks: The processes, all of which take part; this one alone if None.
 
     Returns:
-        The checkpoint's folder.
+        The checkpoint's folder, once it stands.
     """
-    final = folder / f"u{update:06d}"
-    optimised = _optimised(model, optimizer)
-    weights = {name: _stored(weight, write) for name, weight in optimised.items()}
-    moments = _moments(optimised, optimizer, write)
-    if not write:
-        return final
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    temporary = folder / f".u{update:06d}.tmp"
-    temporary.mkdir()
-    save_file(weights, temporary / _MODEL)
-    save_file(moments, temporary / _OPTIMISER)
-    for name in (_MODEL, _OPTIMISER):
-        sync(temporary / name)
-    digests = {name: sha256_of(temporary / name) for name in (_MODEL, _OPTIMISER)}
-    head = json.loads(to_json({"update": update, "digests": digests, "state": state}))
-    write_atomic(temporary / _STATE, to_json({**head, "digest": _digest(head)}, indent=1))
-    if final.exists():
-        _discard(final)
-    temporary.rename(final)
-    sync(folder)
-    for old in list_checkpoints(folder)[:-2]:
-        _discard(old)
+    ranks = ranks or Ranks()
+    final, temporary = folder / f"u{update:06d}", folder / f".u{update:06d}.tmp"
+    if ranks.leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        temporary.mkdir()
+    ranks.gather(None)
+    digests = _write_tensors(temporary, model, optimizer, ranks)
+    written = {name: digest for of in ranks.gather(digests) for name, digest in of.items()}
+    if ranks.leads:
+        head = json.loads(to_json({"update": update, "digests": written, "state": state}))
+        write_atomic(temporary / _STATE, to_json({**head, "digest": _digest(head)}, indent=1))
+        if final.exists():
+            _discard(final)
+        temporary.rename(final)
+        sync(folder)
+        for old in list_checkpoints(folder)[:-2]:
+            _discard(old)
+    # No process goes on before the checkpoint stands.
+    ranks.gather(None)
     return final
+
+
+def _write_tensors(folder: Path, model: Any, optimizer: torch.optim.Optimizer, ranks: Ranks) -> dict[str, str]:
+    """Write what this process is to write; returns the digest of each file."""
+    weights = _optimised(model, optimizer)
+    in_parts = any(map(is_spread, weights.values()))
+    if not (in_parts or ranks.leads):
+        return {}
+    digests = {}
+    part = f"-{ranks.rank + 1:05d}-of-{ranks.count:05d}" * in_parts
+    for kind, tensors in ((_MODEL, weights), (_OPTIMISER, _moments(weights, optimizer))):
+        file = folder / f"{kind}{part}.safetensors"
+        held = {name: tensor.detach() for name, tensor in tensors.items() if is_spread(tensor) or ranks.leads}
+        save_file({name: own(tensor).cpu().contiguous() for name, tensor in held.items()}, file)
+        sync(file)
+        digests[file.name] = sha256_of(file)
+    return digests
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -83,8 +100,16 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(leftover)
 
 
-def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]]:
+def load(
+    path: Path, model: Any, optimizer: torch.optim.Optimizer, ranks: Ranks | None = None
+) -> tuple[int, dict[str, Any]]:
     """Load a checkpoint into model and optimiser.
+
+    Args:
+        path: The checkpoint.
+        model: Whose weights are replaced.
+        optimizer: Whose state is replaced.
+        ranks: The processes, all of which take part; this one alone if None.
 
     Returns:
         Updates done, and the saved state.
@@ -92,17 +117,16 @@ def load(path: Path, model: Any, optimizer: torch.optim.Optimizer) -> tuple[int,
     Raises:
         BadCheckpoint: A file is missing, damaged, or of another model; nothing has been loaded then.
     """
-    head = _intact(path)
-    moments = load_file(path / _OPTIMISER)
-    stored = _read_weights(path, model)
+    head = _intact(path, ranks or Ranks())
+    stored, moments = _weights_in(path, head, model), _parts(path, head, _OPTIMISER)
     weights = _optimised(model, optimizer)
     _copy(stored, weights)
     _copy(stored, dict(_trainable(model)))
     names = list(weights)
     states: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in moments.items():
+    for key in moments.names:
         kind, _, name = key.partition(":")
-        states.setdefault(names.index(name), {})[kind] = like(tensor, weights[name])
+        states.setdefault(names.index(name), {})[kind] = moments.read_like(weights[name], key)
     saved = optimizer.state_dict()
     optimizer.load_state_dict({"state": states, "param_groups": saved["param_groups"]})
     return int(head["update"]), head["state"]
@@ -114,35 +138,41 @@ def load_weights(path: Path, model: Any) -> None:
     Raises:
         BadCheckpoint: As ``load``.
     """
-    _intact(path)
-    _copy(_read_weights(path, model), dict(_trainable(model)))
+    _copy(_weights_in(path, _intact(path, Ranks()), model), dict(_trainable(model)))
 
 
-def _read_weights(path: Path, model: Any) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = load_file(path / _MODEL)
-    if {name: tensor.shape for name, tensor in weights.items()} != {
-        name: parameter.shape for name, parameter in _trainable(model)
+def _weights_in(path: Path, head: Mapping[str, Any], model: Any) -> Parts:
+    stored = _parts(path, head, _MODEL)
+    if {name: stored.shape(name) for name in stored.names} != {
+        name: tuple(parameter.shape) for name, parameter in _trainable(model)
     }:
-        raise BadCheckpoint(f"{path / _MODEL} holds the weights of another model than the run's")
-    return weights
+        raise BadCheckpoint(f"{path} holds the weights of another model than the run's")
+    return stored
+
+
+def _parts(path: Path, head: Mapping[str, Any], kind: str) -> Parts:
+    return Parts([path / name for name in sorted(head["digests"]) if name.startswith(kind)])
 
 
 @torch.no_grad()
-def _copy(stored: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]) -> None:
+def _copy(stored: Parts, weights: Mapping[str, torch.Tensor]) -> None:
     for name, weight in weights.items():
-        weight.copy_(like(stored[name], weight))
+        stored.copy_into(weight, name)
 
 
-def _intact(path: Path) -> dict[str, Any]:
-    """A checkpoint's JSON part, once every file has been found to be what it says."""
+def _intact(path: Path, ranks: Ranks) -> dict[str, Any]:
+    """A checkpoint's JSON part, once every file has been found to be what it says; each process looks at some."""
     head = read_state(path)
-    for name, digest in head["digests"].items():
-        file = path / name
-        if not file.is_file():
-            raise BadCheckpoint(f"{file} is missing; {_remedy(path)}")
-        if sha256_of(file) != digest:
-            raise BadCheckpoint(f"{file} is damaged; {_remedy(path)}")
+    faults = [_fault(path / name, digest) for name, digest in ranks.own(sorted(head["digests"].items()))]
+    for fault in (fault for of in ranks.gather(faults) for fault in of if fault is not None):
+        raise BadCheckpoint(f"{fault}; {_remedy(path)}")
     return head
+
+
+def _fault(file: Path, digest: str) -> str | None:
+    if not file.is_file():
+        return f"{file} is missing"
+    return None if sha256_of(file) == digest else f"{file} is damaged"
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -192,17 +222,9 @@ def _optimised(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.
     return {name: weight if id(weight) in known else next(copies) for name, weight in _trainable(model)}
 
 
-def _moments(
-    weights: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, write: bool
-) -> dict[str, torch.Tensor]:
+def _moments(weights: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     return {
-        f"{kind}:{name}": _stored(tensor, write)
+        f"{kind}:{name}": tensor
         for name, weight in weights.items()
         for kind, tensor in optimizer.state.get(weight, {}).items()
     }
-
-
-def _stored(tensor: torch.Tensor, write: bool) -> torch.Tensor:
-    """All of a tensor, where it is written; elsewhere it is gathered and let go."""
-    gathered = whole(tensor.detach())
-    return gathered.cpu().contiguous() if write else gathered.new_empty(0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from r3lbench.training.ranks import Ranks
 
@@ -57,11 +57,22 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """A whole tensor, spread as another one is."""
-    if not isinstance(other, DTensor) or not tensor.ndim:
-        return tensor
-    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
+def is_spread(tensor: Tensor) -> bool:
+    """Whether this process holds some rows of a tensor only."""
+    return isinstance(tensor, DTensor)
+
+
+def own(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor: some of its rows if it is spread, else all; shares its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def own_rows(tensor: Tensor) -> slice:
+    """Which rows of a spread tensor those are: equally many for each process, for the last ones fewer or none."""
+    assert isinstance(tensor, DTensor)
+    each = -(-tensor.shape[0] // tensor.device_mesh.size())
+    begin = min(tensor.shape[0], each * tensor.device_mesh.get_local_rank())
+    return slice(begin, begin + tensor.to_local().shape[0])
 
 
 @torch.no_grad()

@@ -184,7 +184,7 @@ class Trainer:
         saved = self._saved()
         if saved is None:
             return
-        self.update, state = checkpoint.load(saved, self.learner.model, self.learner.optimizer)
+        self.update, state = checkpoint.load(saved, self.learner.model, self.learner.optimizer, self.ranks)
         self.learner.publish()
         if self.ranks.leads:
             self.folder.rewind(state["offsets"], self.update)
@@ -385,11 +385,8 @@ class Trainer:
             "method": self.method.state_dict(),
             "offsets": self.folder.offsets(),
         }
-        if self.ranks.leads or self.learner.sharded:
-            kept = self.learner.model, self.learner.optimizer
-            checkpoint.save(self.folder.checkpoints, self.update, *kept, state, write=self.ranks.leads)
-        # No process goes on before the checkpoint stands.
-        self.ranks.gather(None)
+        kept = self.learner.model, self.learner.optimizer
+        checkpoint.save(self.folder.checkpoints, self.update, *kept, state, self.ranks)
 
     @property
     def panels(self) -> dict[str, TaskPanel]:

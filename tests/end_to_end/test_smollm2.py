@@ -26,7 +26,7 @@ pytestmark = [
 
 def test_two_updates_of_grpo_with_smollm2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its checkpoints are gigabytes that say no more than those of a small model.
-    monkeypatch.setattr("r3lbench.training.checkpoint.save", lambda *_, write: None)
+    monkeypatch.setattr("r3lbench.training.checkpoint.save", lambda *_: None)
     monkeypatch.setattr("r3lbench.run.export", lambda *_: None)
     run = tmp_path / "run"
     ask = [
