@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from r3lbench import starting  # noqa: F401 - before what takes long to import
 from r3lbench.env import Outcome, TextEnv
 from r3lbench.nature import Fidelity, Isolation
 from r3lbench.registry import (

@@ -13,9 +13,10 @@ from functools import wraps
 from typing import Protocol
 
 from r3lbench.errors import R3LBenchError
+from r3lbench.starting import INTERRUPTED, begin
 
-REFUSED, INTERRUPTED = 2, 130
-"""Exit statuses of what makes no sense or cannot be done here, and of what was ended by Ctrl-C."""
+REFUSED = 2
+"""Exit status of what makes no sense or cannot be done here."""
 _MACHINE = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the disk quota is used up; make room",
@@ -48,6 +49,7 @@ def entry_point(prog: str, afterwards: str = "nothing was written") -> Callable[
         @wraps(work)
         def main(argv: Sequence[str] | None = None) -> int:
             try:
+                begin()
                 status = work(sys.argv[1:] if argv is None else argv)
                 sys.stdout.flush()
             except R3LBenchError as error:

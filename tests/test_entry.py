@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from r3lbench import starting
 from r3lbench.__main__ import COMMANDS, MODULES
 from r3lbench.__main__ import main as run
 from r3lbench.entry import Command, entry_point
@@ -104,3 +107,56 @@ def test_ctrl_c_ends_every_command_in_one_line(
     assert run([command]) == 130
     errors = capsys.readouterr().err
     assert errors.startswith(f"r3lbench {command}: interrupted") and errors.count("\n") == 1
+
+
+INTERRUPTING = """
+import os, signal, sys
+
+# Where tests are run in the background it may be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["INTERRUPTED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+"""
+SCRIPT = "from r3lbench.__main__ import main\nraise SystemExit(main())\n"
+
+
+@pytest.mark.parametrize("module", ["gymnasium", "tyro", "torch"])
+@pytest.mark.parametrize("command", [("-m", "r3lbench.run"), ("r3lbench", "run")], ids=" ".join)
+def test_ctrl_c_while_a_command_is_still_imported_is_one_line(
+    command: tuple[str, ...], module: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
+    (tmp_path / "r3lbench").write_text(SCRIPT)
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    environment = {**os.environ, "PYTHONPATH": path, "INTERRUPTED_AT": module}
+    done = subprocess.run(
+        [sys.executable, *command, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "r3lbench: interrupted before it began\n"
+
+
+def test_once_it_works_ctrl_c_is_told_with_how_things_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    @entry_point("r3lbench test", "go on with --resume")
+    def main(argv: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+
+    before = signal.signal(signal.SIGINT, starting._end)
+    try:
+        assert main([]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr() == ("", "r3lbench test: interrupted; go on with --resume\n")
+
+
+def test_programs_that_import_the_package_keep_their_own_ways(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    usual = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script.write_text(f"import signal\n{usual}\nimport r3lbench\nassert {usual} is signal.default_int_handler\n")
+    subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
