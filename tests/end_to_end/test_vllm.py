@@ -220,8 +220,10 @@ def serve(folder: Path, log: Path, *flags: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    command = [Path(sys.executable).with_name("vllm"), "serve", folder, "--port", str(port), "--enable-scale-out"]
-    command += ["--logprobs-mode", "processed_logprobs", "--enable-prompt-tokens-details", "--enforce-eager", *flags]
+    # The command `vllm` of the build for CPUs does not find its own version.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--port", str(port)]
+    command += ["--enable-scale-out", "--logprobs-mode", "processed_logprobs", "--enable-prompt-tokens-details"]
+    command += ["--enforce-eager", *flags]
     with log.open("wb") as file:
         environment = {**os.environ, **settings, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
         process = subprocess.Popen(list(map(str, command)), stdout=file, stderr=file, env=environment)
