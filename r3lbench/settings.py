@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from r3lbench import ablation
+from r3lbench.baseline import Ablations
 from r3lbench.config import dotted, dump, plugin_model
 from r3lbench.engines.settings import EngineConfig
 from r3lbench.errors import UnknownName
@@ -25,7 +27,10 @@ _WITHOUT_EFFECT = ("out", "quiet", "threads", "checkpoint_every", "resume", "poo
 def called(method: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """A method's name, which is that of an ablation where its paper gave it one, and its other switches."""
     name, switches = str(method.get("name")), non_default(BASELINES, method)
-    known = BASELINES.load(name).ablations if name in BASELINES.names() else {}
+    known: Ablations = {}
+    # Of a method that is not installed nobody knows any. To ask for all names first would read what all packages say.
+    with suppress(UnknownName):
+        known = BASELINES.load(name).ablations
     found = ablation.named(switches, known)
     return (name, switches) if found is None else (f"{name} {found}", {})
 
