@@ -1,8 +1,9 @@
-"""Waves without their troughs: nobody waits for anybody else.
+"""Waves without their troughs: nobody waits for the longest reply, or for the slowest environment.
 
 A request joins the batch that is running as soon as there is room in it, and leaves it with its answer; what
-environments do elsewhere is begun as soon as it is asked for, while the model goes on. Those who wait for room are
-admitted in the order of their keys, so that a slot stays with an attempt, and then with its group, until it is over.
+environments do elsewhere is begun as soon as it is asked for, while the model goes on, as long as at least as many ask
+it as are away. Those who wait for room are admitted in the order of their keys, so that a slot stays with an attempt,
+and then with its group, until it is over.
 
 What is sampled for a request is the same as in waves but for rounding. Which requests run beside each other depends on
 who is ready first, and so, where environments play elsewhere, on time.
@@ -44,8 +45,14 @@ class Continuous(Waves):
         if self._lend():
             # Whoever was lent something has something to ask.
             self._stir()
-        elif self.engine is not None:
+        elif self.engine is not None and len(self._requests) + len(self._answering) >= self._away:
+            # Where more are away they are waited for: a step of few rows takes about as long as one of many.
             self._let_answer(self.engine)
+
+    @property
+    def _away(self) -> int:
+        """How many wait for what environments do elsewhere."""
+        return len(self._busy) + len(self._deeds)
 
     def _begin_deeds(self) -> None:
         """Those whose lanes are free."""

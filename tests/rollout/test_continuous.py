@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -263,6 +264,22 @@ def test_the_model_goes_on_while_an_environment_is_at_work() -> None:
         said.set()
 
     assert asyncio.run(waves.gather([slow(), quick()])) == [True, None]
+
+
+def test_the_model_waits_while_more_are_away_than_ask_it() -> None:
+    engine, crew = Steps(), Crew()
+    waves, seen = Continuous(engine), []
+
+    def slow() -> None:
+        time.sleep(0.05)
+        seen.append(len(engine.there))
+
+    async def away(key: str, lane: str) -> None:
+        await waves.carry_out(crew, key, Deed(lane, slow))
+
+    # Two of them share a lane, so one has not even begun when the first has ended.
+    asyncio.run(waves.gather([away("a", "one"), away("b", "one"), away("c", "two"), speak(waves, "d", [5])]))
+    assert seen[:2] == [0, 0]
 
 
 def test_deeds_of_one_lane_are_done_one_after_the_other_and_those_of_others_beside_them() -> None:

@@ -54,6 +54,7 @@ LITERALS = {
     "config.agent.format": "think",
     "config.method.preset": "released",
     "config.method.restart": "start",
+    "config.rollout.schedule": "continuous",
     "config.method.reflection": "none",
 }
 """What else could stand there, where not every text could."""
