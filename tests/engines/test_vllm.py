@@ -96,8 +96,8 @@ def test_it_is_told_to_reuse_prefixes_and_to_say_what_tokens_were_drawn_from(sta
 
 @pytest.mark.parametrize(
     ("tokens", "logprobs"),
-    [((4, 5), 2), ((4, 2, 5), 3), ((4, 5, 6, 7), 4), ((4, 5, 6), 2), ((), 0)],
-    ids=["broken off", "beyond its end", "too long", "a log-probability missing", "empty"],
+    [((4, 5), 2), ((4, 2, 5), 3), ((4, 5, 6, 7), 4), ((4, 5, 6), 2), ((4, 5), 3), ((), 0)],
+    ids=["broken off", "beyond its end", "too long", "a log-probability missing", "a token missing", "empty"],
 )
 def test_a_reply_that_is_none_is_refused(tokens: tuple[int, ...], logprobs: int) -> None:
     with pytest.raises(EngineFailed, match="--resume"):
