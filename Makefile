@@ -3,7 +3,7 @@
 # make smoke                                         the shortest whole run of METHOD on ENV
 # make test-vllm                                     the vLLM engine's tests, in an environment of their own
 # make verify                                        play all results of record again
-# make record METHODS="grpo r3l" SEEDS="0 1 2"        repeat the results of record, two runs side by side
+# make record                                         repeat the comparison of record into runs/comparison
 # The virtual environment .venv is made on first use and renewed when the pinned or declared dependencies change.
 
 PYTHON ?= python3
@@ -15,10 +15,6 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 INSTALLED := .venv/.installed
 SMOKE := runs/smoke
-
-METHODS ?= grpo r3l
-SEEDS ?= 0 1 2
-RECORD := runs/record
 
 .PHONY: run test test-vllm smoke verify record lint types pytest
 
@@ -34,12 +30,8 @@ verify: $(INSTALLED)
 	$(BIN)/python -m r3lbench.verify results
 
 record: $(INSTALLED)
-	for agent in random oracle; do $(BIN)/python -m r3lbench.evaluate --env $(ENV) --agent $$agent --tasks None \
-		--out $(RECORD)/$(ENV)-$$agent; done
-	for seed in $(SEEDS); do for method in $(METHODS); do echo $$method $$seed; done; done | xargs -n 2 -P 2 sh -c \
-		'$(BIN)/python -m r3lbench.run --method $$0 --env $(ENV) --seed $$1 --evaluation.tasks None $(ARGS) \
-		--out $(RECORD)/$(ENV)-$$0-s$$1 --quiet'
-	$(BIN)/python -m r3lbench.leaderboard $(RECORD)
+	$(BIN)/python -m r3lbench.sweep results/comparison/plan.toml --out runs/comparison $(ARGS)
+	$(BIN)/python -m r3lbench.leaderboard runs/comparison
 
 test: lint types pytest
 
