@@ -8,6 +8,7 @@ a batch: results are reproducible as far as vLLM is.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.metadata
 import os
@@ -121,6 +122,8 @@ class VLLMEngine(Engine):
             raise EngineFailed("vLLM did not forget what it had computed with the old weights")
 
     def _start(self, settings: EngineConfig) -> Any:
+        # One that is done with takes what all in a process share with it as it goes, so it goes first.
+        gc.collect()
         # Its own file formats and loaders are not needed: the weights come from the trainer.
         self._model.config.save_pretrained(self._folder.name)
         own = str(next(self._model.parameters()).dtype).removeprefix("torch.")

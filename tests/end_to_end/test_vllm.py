@@ -6,6 +6,7 @@ Run by `make test-vllm`, in an environment of its own.
 from __future__ import annotations
 
 import copy
+import gc
 import importlib.util
 import json
 import os
@@ -205,6 +206,7 @@ def test_a_run_with_vllm_learns_what_it_samples(tmp_path: Path) -> None:
     # What it exported is what vLLM loads by itself, and samples from as we do.
     import vllm
 
+    gc.collect()
     llm = vllm.LLM(str(exported), max_model_len=1024, kv_cache_memory_bytes=1 << 28, enforce_eager=True)
     text = llm.chat([{"role": "user", "content": "Instruction: find a red mug"}], use_tqdm=False)[0].outputs[0]
     policy = load_policy(find_policy(str(exported), "webshop"))
