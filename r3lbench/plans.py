@@ -23,6 +23,7 @@ from r3lbench import run as running
 from r3lbench.errors import BadConfig
 from r3lbench.evaluate import EvaluateConfig
 from r3lbench.files import to_json, write_atomic
+from r3lbench.flags import in_full
 from r3lbench.recording import RunFolder
 from r3lbench.registry import BASELINES, ENVIRONMENTS
 
@@ -152,7 +153,7 @@ def jobs(plan: Plan, chosen: Mapping[str, Mapping[str, float]]) -> Iterator[Job]
         chosen: By environment and method the value that tuning found; empty where nothing was tuned.
     """
     for env, agent in product(plan.envs, plan.agents):
-        settings = _of_evaluation({"agent": agent, **_settings(plan, env)})
+        settings = _of_evaluation({"agent": agent, **_settings(plan, env), **_said(plan.flags)})
         yield Job(f"{env}-{agent}", evaluating, settings)
     for seed, env, method in product(plan.seeds, plan.envs, plan.methods):
         tuned = {} if plan.tune is None else {plan.tune.setting: chosen[env][method]}
@@ -208,6 +209,18 @@ def choose(plan: Plan, out: Path) -> dict[str, dict[str, float]]:
 def _settings(plan: Plan, env: str, method: str = "") -> dict[str, Any]:
     tables = (plan.run, plan.env.get(env, {}), plan.method.get(method, {}))
     return {"env": env} | {path: value for table in tables for path, value in _flat(table).items()}
+
+
+def _said(flags: tuple[str, ...]) -> dict[str, list[str]]:
+    """What flags set, by path."""
+    said: dict[str, list[str]] = {}
+    values: list[str] = []
+    for word in in_full(flags):
+        if word.startswith("--"):
+            values = said[word.removeprefix("--").replace("-", "_")] = []
+        else:
+            values.append(word)
+    return said
 
 
 def _of_evaluation(settings: Settings) -> dict[str, Any]:

@@ -84,6 +84,13 @@ def test_a_plan_is_every_method_on_every_environment_with_every_seed(write: Writ
     assert by_name["toy-r3l-without-credit-s0"] == {**by_name["toy-r3l-s0"], "method.pivotal_credit": False}
 
 
+def test_flags_of_runs_also_hold_for_agents_as_far_as_these_have_such_settings(write: Write) -> None:
+    flags = ("--evaluation.tasks", "3", "--evaluation.modes=greedy", "--optimiser.lr", "1", "--env.rooms", "5")
+    oracle = next(jobs(Plan.read(write()).model_copy(update={"flags": flags}), {}))
+    parsed = oracle.command.parse(oracle.flags)
+    assert (parsed.tasks, parsed.modes, parsed.env.rooms) == (3, ("greedy",), 5)
+
+
 def test_tuning_gives_every_method_the_same_grid_on_the_validation_split(write: Write) -> None:
     plan = Plan.read(write(TUNE))
     cells = [(env, method, value) for env, method, value, _ in tuning_jobs(plan)]
