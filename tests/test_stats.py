@@ -349,6 +349,17 @@ def test_several_comparisons_share_the_variance_between_seeds() -> None:
     assert not two.separable
 
 
+def test_what_is_not_of_seeds_is_each_sides_own() -> None:
+    """Worked by hand: a method whose seeds agree on the average and at no task."""
+    reference, odd, plain = [[0.5, 0.5]] * 2, [[3.0, 4.0], [4.0, 3.0]], [[0.6, 0.6], [0.4, 0.4]]
+    one, _ = comparisons([(odd, reference), (plain, reference)], reference, [odd, plain])
+    # MS_rest is 1, by two tasks .5 a seed, a quarter for either side. Seeds add nothing to the reference; to the others
+    # -.5 and .02 on the average, which is none. So .25 with 1 and .25 with 2 degrees of freedom: .5² / (.0625 * 1.5) =
+    # 8/3. For t's degrees, .5 is raised by two standard errors: .5 (1 + 2 sqrt(3/4)) = 1.3660.
+    freedom = 1.3660254**2 / (1.3660254**2 * 3 / 8 + 0.5**2)
+    assert one.corrected == pytest.approx(2 * 2 * special.stdtr(freedom, -3 / math.sqrt(0.5 / 2)), rel=1e-6)
+
+
 @given(st.permutations(range(4)))
 def test_the_order_of_comparisons_does_not_matter(order: list[int]) -> None:
     rng = np.random.default_rng(1)
