@@ -30,6 +30,8 @@ _NO_ROOM = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
 """How servers say that a conversation has grown too long: OpenAI, vLLM, llama.cpp, llama-cpp-python."""
 _LONGEST_PAUSE = 60.0
 """A server that asks for more seconds of patience than these is asked again after them."""
+_HEARTBEAT = 0.5
+"""Seconds after which the event loop looks around, whether or not anything has come."""
 _REPLIES = Memory("replies", "r3lbench-reply-1")
 T = TypeVar("T")
 
@@ -289,7 +291,7 @@ class HostedModel:
         return self.server.ask(messages, **settings), time.monotonic() - begun
 
 
-def _aside(work: Callable[[], T]) -> asyncio.Future[T]:
+async def _aside(work: Callable[[], T]) -> T:
     """What comes of work in a thread of its own, which nobody waits for who has given it up."""
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()
@@ -301,7 +303,14 @@ def _aside(work: Callable[[], T]) -> asyncio.Future[T]:
             future.set_exception(error)
 
     Thread(target=do, name="r3lbench-hosted", daemon=True).start()
-    return asyncio.wrap_future(future)
+    waiting = asyncio.wrap_future(future)
+    try:
+        # A Ctrl-C that comes just before the event loop falls asleep does not wake it.
+        while not (await asyncio.wait([waiting], timeout=_HEARTBEAT))[0]:
+            pass
+        return waiting.result()
+    finally:
+        waiting.cancel()
 
 
 def _check_address(url: str, who: str, key_env: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import re
 import threading
@@ -184,3 +185,23 @@ def test_at_most_so_many_are_under_way_in_every_event_loop() -> None:
         asyncio.run(many())
         asyncio.run(many())
     assert max(most) == 2 and len(most) == 12
+
+
+def test_an_interrupt_that_wakes_nobody_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Ctrl-C comes just before the event loop falls asleep."""
+    released = threading.Event()
+
+    def ask(*_: object, **__: object) -> hosting.Answer:
+        time.sleep(0.2)
+        _thread.interrupt_main()
+        released.wait(timeout=30)
+        return hosting.Answer(None, "never mind")
+
+    server = server_at("http://localhost:1/v1")
+    monkeypatch.setattr(server, "ask", ask)
+    model = HostedModel(server, parallel=1, retries=0, pause=0, remember=False)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(model.ask(ASKED))
+    assert time.monotonic() - began < 20
+    released.set()
