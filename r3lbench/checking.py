@@ -48,10 +48,7 @@ def check_manifest(check: Check, record: Record, world: World | None) -> None:
     if isinstance(record.made, EvaluateConfig):
         values["evaluation"] = {name: values.pop(name) for name in PanelConfig.model_fields}
     check.compare("manifest.json", manifest.config, _as_far_as(manifest.config, values), "config")
-    again = isinstance(record.made, EvaluateConfig) or (
-        record.made.rollout.schedule == "waves" and record.made.engine.shares_weights
-    )
-    check.compare("manifest.json", manifest.reproducible, None if again else False, "reproducible")
+    _check_engine(check, record)
     if world is not None:
         check.compare("manifest.json", manifest.env, world.env, "env")
         check.compare("manifest.json", manifest.panels, panels_json(world.panels), "panels")
@@ -66,6 +63,20 @@ def check_manifest(check: Check, record: Record, world: World | None) -> None:
         _check_policy(check, record)
     else:
         check.compare("manifest.json", manifest.policy, {}, "policy")
+
+
+def _check_engine(check: Check, record: Record) -> None:
+    """What sampled, and whether it would say the same again."""
+    manifest, made = record.manifest, record.made
+    if isinstance(made, EvaluateConfig):
+        check.compare("manifest.json", manifest.engine, None, "engine")
+        check.compare("manifest.json", manifest.reproducible, None, "reproducible")
+        return
+    again = made.engine.shares_weights and made.rollout.schedule == "waves"
+    check.compare("manifest.json", manifest.reproducible, None if again else False, "reproducible")
+    if manifest.engine is not None:
+        recorded = {**manifest.engine, "version": None}
+        check.compare("manifest.json", recorded, {"name": made.engine.name, "version": None}, "engine")
 
 
 def _as_far_as(recorded: Any, value: Any) -> Any:

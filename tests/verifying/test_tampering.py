@@ -20,7 +20,7 @@ SEALED_ONLY = {
         *("created", "r3lbench", "revision", "python", "hardware", "packages", "policy.digest", "policy.parameters"),
         *("config.optimiser", "config.sampling", "config.evaluation.temperature", "config.reflection"),
         *("config.policy.device", "config.policy.dtype", "config.policy.lora", "config.memory", "config.threads"),
-        *("config.pool", "config.checkpoint_every", "config.quiet"),
+        *("config.pool", "config.checkpoint_every", "config.quiet", "config.engine", "engine.version"),
     },
     "result.json": {
         *("cost.evaluate.generated_tokens", "cost.evaluate.prefilled_tokens", "cost.evaluate.reused_tokens"),
