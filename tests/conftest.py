@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.Popen[str]"]
+
+
+def pytest_configure() -> None:
+    """Shells start what runs in the background deaf to Ctrl-C, and so would be all that tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

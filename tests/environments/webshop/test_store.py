@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import math
 import random
 import re
 import subprocess
@@ -14,6 +15,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -213,17 +215,18 @@ def test_a_larger_catalogue_takes_no_more_memory_to_make(
     monkeypatch.setattr(keeping, "_CHUNK", 1 << 14)
     monkeypatch.setattr(columns, "_AT_ONCE", 16)
     # Remembers words.
-    for product in open_shop(data, PROTOCOLS["default"]).catalogue.products:
-        analyze(product.indexed_text)
+    for one in open_shop(data, PROTOCOLS["default"]).catalogue.products:
+        analyze(one.indexed_text)
     root = Path(data)
     sources = Sources(root / "items_shuffle.json", root / "items_ins_v2.json", root / "items_human_ins.json", None)
-    peaks = {}
-    for products in (200, 800):
-        monkeypatch.setenv(CACHE, str(tmp_path / str(products)))
+    peaks = dict.fromkeys((200, 800), math.inf)
+    # The least of two: threads that other tests have left behind take memory, too.
+    for products, again in product(peaks, range(2)):
+        monkeypatch.setenv(CACHE, str(tmp_path / f"{products}-{again}"))
         gc.collect()
         tracemalloc.start()
         open_store(sources, products)
-        peaks[products] = tracemalloc.get_traced_memory()[1]
+        peaks[products] = min(peaks[products], tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[800] < 1.5 * peaks[200] < 1_500_000, peaks
 
